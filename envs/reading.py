@@ -1,0 +1,125 @@
+"""The one parser: from any object a player returned to a move, a speech or a named problem.
+
+Chosen: the last well-formed `[move]` outside `<think>…</think>` counts, membership in the legal moves decides, and
+length is capped before any scan. Left out: per-game parsing, number parsing, Unicode folding beyond case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from enum import Enum
+from typing import NamedTuple
+
+MAX_REPLY = 65_536
+"""Characters; a longer reply is not read at all."""
+MAX_SPEECH = 4_000
+"""Characters of a free-text move that the other seat may be shown."""
+
+_THINK = re.compile(r"<(/?)think>", re.IGNORECASE)
+# The class excludes both brackets, so every attempt ends at the next one: the scan is linear.
+_MOVE = re.compile(r"\[([^\[\]]{1,64})\]")
+
+
+class Problem(str, Enum):
+    """What was wrong with a reply."""
+
+    NOT_TEXT = "not_text"
+    TOO_LONG = "too_long"
+    NO_MOVE = "no_move"
+    ILLEGAL_MOVE = "illegal_move"
+
+
+class Reading(NamedTuple):
+    """What a reply meant: a move, or a problem."""
+
+    move: str | None
+    """The canonical move (or public speech), None if there is a problem."""
+    problem: Problem | None
+    detail: str = ""
+    """For the player's own eyes: what was wrong and what to do."""
+
+
+def read_move(reply: object, legal: Collection[str] | None) -> Reading:
+    """Read a player's reply. Never raises, whatever the object; time is linear in a capped length.
+
+    Args:
+        reply: what the player returned; anything but text is a problem.
+        legal: the canonical moves; None if the move is free text, whose public part is then the move.
+
+    >>> read_move("<think>[bet]? no.</think> I [Check].", ("check", "bet")).move
+    'check'
+    >>> read_move("[raise]", ("check", "bet")).problem.value
+    'illegal_move'
+    """
+    # The type, not isinstance: an object may lie about its __class__, or raise when asked.
+    if not issubclass(type(reply), str):
+        return Reading(None, Problem.NOT_TEXT, "Your reply was not text.")
+    text = str.__str__(reply)
+    if legal is not None and text[:1] == "[" and text[-1:] == "]" and text[1:-1] in legal:
+        return Reading(text[1:-1], None)
+    if len(text) > MAX_REPLY:
+        return Reading(None, Problem.TOO_LONG, f"Your reply was longer than {MAX_REPLY} characters.")
+    public = public_text(text)
+    if legal is None:
+        return _read_speech(public)
+    return _read_listed(public, legal)
+
+
+def public_text(text: str) -> str:
+    """Return what stands outside `<think>…</think>`.
+
+    An unclosed tag hides all that follows; a closing tag with no opening one hides all before it, because chat
+    templates often write the opening tag themselves.
+
+    >>> public_text("a<think>b</think>c<think>d")
+    'ac'
+    >>> public_text("secret</think>[bet]")
+    '[bet]'
+    """
+    if "<" not in text:
+        return text
+    kept: list[str] = []
+    depth, start = 0, 0
+    for tag in _THINK.finditer(text):
+        if not tag[1]:
+            if depth == 0:
+                kept.append(text[start : tag.start()])
+            depth += 1
+            continue
+        if depth == 0:
+            kept.clear()
+        depth = max(depth - 1, 0)
+        start = tag.end()
+    if depth == 0:
+        kept.append(text[start:])
+    return "".join(kept)
+
+
+def clean_speech(text: str) -> str:
+    """Return printable text on one line, so that no speech can pose as the referee or as another turn.
+
+    Controls, bidirectional overrides and lone surrogates are dropped, whitespace runs become one space, square
+    brackets become round ones, and the length is capped at `MAX_SPEECH`.
+    """
+    words = "".join(c if c.isprintable() else " " if c.isspace() else "" for c in text).split()
+    return " ".join(words)[:MAX_SPEECH].replace("[", "(").replace("]", ")")
+
+
+def _read_speech(public: str) -> Reading:
+    speech = clean_speech(public)
+    if not speech:
+        return Reading(None, Problem.NO_MOVE, "Your reply had no public text.")
+    return Reading(speech, None)
+
+
+def _read_listed(public: str, legal: Collection[str]) -> Reading:
+    last = None
+    for last in _MOVE.finditer(public):  # noqa: B007
+        pass
+    if last is None:
+        return Reading(None, Problem.NO_MOVE, "Your reply had no move in square brackets.")
+    move = " ".join(last[1].split()).casefold()
+    if move in legal:
+        return Reading(move, None)
+    return Reading(None, Problem.ILLEGAL_MOVE, f"{ascii(move)} is not a legal move now.")

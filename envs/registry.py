@@ -1,0 +1,118 @@
+"""Games by name. One `register` gives a game its Gymnasium id and its PettingZoo id as well."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .game import Game, near
+
+
+@dataclass(frozen=True, slots=True)
+class GameSpec:
+    """How to build a registered game."""
+
+    id: str
+    entry_point: str | type[Game[Any]]
+    """The class, or where to import it from, as `module:Class`."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Constructor arguments unless `make` is given others."""
+
+
+_SPECS: dict[str, GameSpec] = {}
+
+
+def register(id: str, entry_point: str | type[Game[Any]], **kwargs: Any) -> None:
+    """Register a game under `id`, for instance `"MyGame-v0"`.
+
+    It is then known to `make`, to Gymnasium as `sparring/<id>` and to PettingZoo as `sparring/<id>`. Registering the
+    same entry point again is allowed; another one under a taken id raises ValueError.
+    """
+    spec = GameSpec(id, entry_point, kwargs)
+    old = _SPECS.get(id)
+    if old is not None and _origin(old.entry_point) != _origin(entry_point):
+        raise ValueError(f"{id!r} is already registered for {old.entry_point}; choose another id or version")
+    _SPECS[id] = spec
+    if old is None:
+        from .views import register_views
+
+        register_views(id)
+
+
+def make(id: str, *, show_legal: bool | None = None, **kwargs: Any) -> Game[Any]:
+    """Build a game.
+
+    Args:
+        id: a registered id, or `path/to/file.py:Class`, or `module:Class`.
+        show_legal: whether prompts list the legal moves; None keeps the game's own setting.
+        kwargs: the game's own settings, for instance `skin="obfuscated"`.
+
+    Raises ValueError for an unknown id (naming the near one) and for an unknown setting.
+    """
+    spec = _SPECS.get(id) or (GameSpec(id, id) if ":" in id else None)
+    if spec is None:
+        raise ValueError(f"unknown game {id!r}.{near(id, _SPECS)}")
+    cls = _load(spec.entry_point)
+    settings = {**spec.kwargs, **kwargs}
+    _check_settings(cls, id, settings)
+    game = cls(**settings)
+    game.name = id if id in _SPECS else cls.__name__
+    if show_legal is not None:
+        game.show_legal = show_legal
+    return game
+
+
+def list_games() -> list[str]:
+    """Return the registered ids, sorted."""
+    return sorted(_SPECS)
+
+
+def _origin(entry_point: str | type[Game[Any]]) -> str:
+    if isinstance(entry_point, str):
+        return entry_point
+    return f"{inspect.getsourcefile(entry_point)}:{entry_point.__qualname__}"
+
+
+def _load(entry_point: str | type[Game[Any]]) -> type[Game[Any]]:
+    if not isinstance(entry_point, str):
+        return entry_point
+    module_name, _, attribute = entry_point.rpartition(":")
+    module = _load_file(module_name) if module_name.endswith(".py") else importlib.import_module(module_name)
+    found = getattr(module, attribute, None)
+    if not (isinstance(found, type) and issubclass(found, Game)):
+        games = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Game)]
+        raise ValueError(f"{module_name} has no game class {attribute!r}.{near(attribute, games)}")
+    return found
+
+
+def _load_file(path: str) -> Any:
+    file = Path(path).resolve()
+    if not file.is_file():
+        raise ValueError(f"no such file: {path}")
+    # A name of its own, findable by pickle, and the same however often the file is named.
+    name = f"sparring_user_{file.stem}"
+    old = sys.modules.get(name)
+    if old is not None and getattr(old, "__file__", None) == str(file):
+        return old
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _check_settings(cls: type[Game[Any]], id: str, settings: dict[str, Any]) -> None:
+    parameters = inspect.signature(cls).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    for key in settings:
+        if key not in parameters:
+            known = [*parameters, "show_legal"]
+            raise ValueError(f"{id} has no setting {key!r}.{near(key, known)}")
