@@ -1,64 +1,20 @@
-"""Who plays: anything that answers prompts. One batched method, two frozen records, one noise function.
+"""Who plays: anything that answers prompts. One batched method, and one for players whose odds can be asked for.
 
-Chosen: sampling noise is a pure function of a key that travels with the prompt, so a reply depends on its own game
-alone and never on the batch it was computed in.
+The records that travel, `Prompt` and `Reply`, and the noise that goes with them stand in `sparring.envs`, because the
+views ask opponents too; they are importable from here as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparring.envs import Game
+from sparring.envs import Message, Prompt, Reply, ask, mix, uniform, uniforms
 
-_GOLDEN = 0x9E3779B97F4A7C15
-_MASK = 0xFFFFFFFFFFFFFFFF
-
-
-class Message(NamedTuple):
-    """One chat message."""
-
-    role: str
-    content: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
-    """What a player is asked."""
-
-    messages: tuple[Message, ...]
-    """The chat so far; the last message is the user's."""
-    game: Game[Any]
-    seat: int
-    """Who is to move, 0 or 1."""
-    legal: tuple[str, ...] | None
-    """The canonical moves; None where the move is free text."""
-    slot: tuple[int, int] = (0, 0)
-    """Which game and seat it belongs to, so that an engine can keep that seat's key-value cache."""
-    noise: int = 0
-    """64-bit key of this turn's random stream: the same key draws the same numbers."""
-
-    @property
-    def text(self) -> str:
-        """The content of the last message."""
-        return self.messages[-1].content
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """What a player answered; a language model adds exactly what it sampled."""
-
-    text: str
-    prompt_ids: tuple[int, ...] = ()
-    """Token ids that the model read."""
-    ids: tuple[int, ...] = ()
-    """Token ids that the model sampled, the end token included if it sampled one."""
-    logprobs: tuple[float, ...] = ()
-    """Nats, one a sampled token, at the temperature it was sampled with."""
+__all__ = ["Agent", "Message", "Policy", "Prompt", "Reply", "ask", "mix", "uniform", "uniforms"]
 
 
 @runtime_checkable
@@ -82,31 +38,3 @@ class Policy(Protocol):
         A row may sum to less than one: the rest is the probability of an illegal reply.
         """
         ...
-
-
-def ask(game: Game[Any], text: str, seat: int, legal: tuple[str, ...] | None) -> Prompt:
-    """Return the prompt that shows `text` to a seat, in slot (0, 0) and with noise key 0."""
-    return Prompt(messages=(Message("user", text),), game=game, seat=seat, legal=legal)
-
-
-def mix(key: int, step: int) -> int:
-    """Return the 64-bit key of `step` in the stream `key` (the finaliser of SplitMix64, Steele et al. 2014)."""
-    z = (key + (step + 1) * _GOLDEN) & _MASK
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
-    return z ^ (z >> 31)
-
-
-def uniform(key: int, step: int = 0) -> float:
-    """Return the `step`-th number of the stream `key`, uniform in [0, 1)."""
-    return (mix(key, step) >> 11) * 2.0**-53
-
-
-def uniforms(keys: NDArray[np.uint64], step: int = 0) -> NDArray[np.float64]:
-    """Return `uniform` of each key, all at the same step. Shape [N] in, [N] out."""
-    with np.errstate(over="ignore"):
-        z = keys + np.uint64(((step + 1) * _GOLDEN) & _MASK)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    return (z >> np.uint64(11)) * 2.0**-53

@@ -1,22 +1,38 @@
 """Two-player language games: rules, prompts, moves, rewards, and their Gymnasium and PettingZoo views."""
 
+from .aec_view import aec_env
+from .check import ContractError, check_game
 from .game import Ending, Game
+from .gym_view import TextGameEnv
 from .match import Match
+from .prompt import Message, Opponent, Prompt, Reply, ask, mix, uniform, uniforms
 from .reading import Problem, Reading, public_text, read_move
 from .registry import GameSpec, list_games, make, register
 
 __all__ = [
+    "ContractError",
     "Ending",
     "Game",
     "GameSpec",
     "Match",
+    "Message",
+    "Opponent",
     "Problem",
+    "Prompt",
     "Reading",
+    "Reply",
+    "TextGameEnv",
+    "aec_env",
+    "ask",
+    "check_game",
     "list_games",
     "make",
+    "mix",
     "public_text",
     "read_move",
     "register",
+    "uniform",
+    "uniforms",
 ]
 
 register("KuhnPoker-v0", "sparring.envs.kuhn:KuhnPoker")

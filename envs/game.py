@@ -101,13 +101,15 @@ class Game(ABC, Generic[State]):
     def prompt(self, state: State, seat: int) -> str:
         """Return the whole text shown to `seat`, the seat to move: rules, observation and how to answer."""
         rules = self.rules if isinstance(self.rules, str) else self.rules[seat]
-        how = _how_to_answer(self.legal(state) if self.show_legal else None)
+        how = _how_to_answer(self.legal(state), self.show_legal)
         return f"{rules}\n\n{self.observation(state, seat)}\n{how}"
 
 
 @lru_cache(maxsize=4096)
-def _how_to_answer(legal: tuple[str, ...] | None) -> str:
+def _how_to_answer(legal: tuple[str, ...] | None, show: bool) -> str:
     if legal is None:
+        return "Your words, in public:"
+    if not show:
         return "Your move, in square brackets:"
     return f"Legal moves: {' '.join(f'[{move}]' for move in legal)}\nYour move, in square brackets:"
 

@@ -47,8 +47,10 @@ SKINS = {
     },
 }
 
+DEALS: tuple[tuple[int, int], ...] = tuple(permutations(range(3), 2))
 # check, bet, call, fold: what may follow each history. A history that is no key is over.
 FOLLOWS = {"": "cb", "c": "cb", "b": "kf", "cb": "kf"}
+SEATS = {"": 0, "c": 1, "b": 1, "cb": 0}
 # Chips that the winner takes from the other, and who wins: a seat, or None for the higher card.
 STAKES: dict[str, tuple[float, int | None]] = {
     "cc": (1.0, None),
@@ -67,6 +69,10 @@ class KuhnState:
     history: str = ""
 
 
+# Every state there is, by history and by cards: a move is then a lookup.
+STATES = {h: {cards: KuhnState(cards, h) for cards in DEALS} for h in (*FOLLOWS, *STAKES)}
+
+
 class KuhnPoker(Game[KuhnState]):
     """Kuhn poker, two seats, 12 information sets. The first seat's value in equilibrium is -1/18."""
 
@@ -77,7 +83,7 @@ class KuhnPoker(Game[KuhnState]):
         words = pick_skin(SKINS, skin)
         self.rules = words["rules"]
         self._legal = {h: tuple(words[c] for c in after) for h, after in FOLLOWS.items()}
-        self._next = {h: {words[c]: h + c for c in after} for h, after in FOLLOWS.items()}
+        self._next = {h: {words[c]: STATES[h + c] for c in after} for h, after in FOLLOWS.items()}
         self._text = {
             (card, h, seat): _describe(words, card, h, seat)
             for card in range(3)
@@ -86,15 +92,14 @@ class KuhnPoker(Game[KuhnState]):
         }
 
     def deal(self, rng: np.random.Generator) -> KuhnState:
-        first, second, _ = rng.permutation(3).tolist()
-        return KuhnState((first, second))
+        return STATES[""][DEALS[int(rng.random() * len(DEALS))]]
 
     def deals(self) -> Iterator[tuple[KuhnState, float]]:
-        for cards in permutations(range(3), 2):
-            yield KuhnState(cards), 1 / 6
+        for cards in DEALS:
+            yield STATES[""][cards], 1 / len(DEALS)
 
     def seat(self, state: KuhnState) -> int | None:
-        return len(state.history) & 1 if state.history in FOLLOWS else None
+        return SEATS.get(state.history)
 
     def observation(self, state: KuhnState, seat: int) -> str:
         return self._text[state.cards[seat], state.history, seat]
@@ -104,7 +109,7 @@ class KuhnPoker(Game[KuhnState]):
 
     def play(self, state: KuhnState, move: str) -> KuhnState:
         try:
-            return KuhnState(state.cards, self._next[state.history][move])
+            return self._next[state.history][move][state.cards]
         except KeyError:
             raise ValueError(f"{move!r} is not legal now; legal: {self.legal(state)}") from None
 

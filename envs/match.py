@@ -12,9 +12,15 @@ import numpy as np
 from .game import Ending, Game, State
 from .reading import Reading, read_move
 
+MAX_NOTICE = 200
+"""Characters by which a notice, or the line on how a game ended, may lengthen a prompt."""
+
 
 class Match(Generic[State]):
-    """A game being played. A model's mistake is data (`ending`, `offender`); stepping a finished match raises."""
+    """A game being played. A model's mistake is data (`ending`, `offender`); stepping a finished match raises.
+
+    Every attribute holds an immutable value, so `copy.copy(match)` branches a game.
+    """
 
     __slots__ = (
         "ending",
@@ -32,7 +38,13 @@ class Match(Generic[State]):
     )
 
     def __init__(self, game: Game[State], rng: np.random.Generator, *, retries: int = 0) -> None:
-        """Deal a game. `retries` is how many illegal replies a seat may take back in one turn; 0 forfeits at once."""
+        """Deal a game.
+
+        Args:
+            game: the rules.
+            rng: where the deal comes from, and nothing else.
+            retries: illegal replies that a seat may take back in one turn; 0 forfeits at once.
+        """
         if retries < 0:
             raise ValueError(f"retries must be 0 or more, not {retries}")
         self.game = game
@@ -41,10 +53,10 @@ class Match(Generic[State]):
         self.turns = 0
         self.tries = 0
         """Illegal replies in the present turn."""
-        self.illegal = [0, 0]
+        self.illegal = (0, 0)
         """Illegal replies of each seat over the whole game, retried ones too."""
         self.notice = ""
-        """What the seat to move is told of its last illegal reply."""
+        """What the seat to move is told of its last illegal reply; at most `MAX_NOTICE - 2` characters."""
         self.ending: Ending | None = None
         self.offender: int | None = None
         self.rewards: tuple[float, float] = (0.0, 0.0)
@@ -91,7 +103,8 @@ class Match(Generic[State]):
     def _refuse(self, reading: Reading) -> None:
         seat = self.seat
         assert seat is not None
-        self.illegal[seat] += 1
+        first, second = self.illegal
+        self.illegal = (first + 1, second) if seat == 0 else (first, second + 1)
         self.tries += 1
         if self.tries <= self.retries:
             left = self.retries - self.tries + 1

@@ -1,0 +1,181 @@
+"""Sampling replies in batches, every distinct prefix computed once, each seat's key-value cache kept across turns.
+
+Rows that share a prompt share one beam; they part when they sample different tokens. A reply's noise comes from its
+own key, so neither sharing nor caching changes what is sampled.
+
+Shapes: B beams in the batch, N replies wanted, K beams after a step, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .agent import uniforms
+from .prefix import EMPTY, SHARE_FROM, Context, Ids, Past, common_length
+
+Slot = tuple[int, int]
+Ints = NDArray[np.int64]
+
+
+class Sampled(NamedTuple):
+    """A reply in tokens."""
+
+    prompt_ids: Ids
+    ids: Ids = ()
+    logprobs: tuple[float, ...] = ()
+
+
+class Decoder:
+    """Samples from one model and remembers what it has read, until `flush`."""
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        logprobs: Callable[[Tensor], Tensor],
+        ends: Callable[[Ids], bool],
+        max_new_tokens: int,
+        cache_bytes: int,
+    ) -> None:
+        """Take a model, logits -> log-probabilities, and whether a reply is complete."""
+        self.model = model
+        self.logprobs = logprobs
+        self.ends = ends
+        self.max_new_tokens = max_new_tokens
+        self.cache_bytes = cache_bytes
+        self.flush()
+
+    def flush(self) -> None:
+        """Forget everything that was read."""
+        self._slots: dict[Slot, Past] = {}
+        self._common = EMPTY
+        self._first: dict[Ids, Tensor] = {}
+
+    def sample(self, batch: list[Ids], beam_N: Ints, noise_N: NDArray[np.uint64], slots: list[Slot]) -> list[Sampled]:
+        """Sample one reply a row. `batch` holds distinct prompts, `beam_N` which of them each row has."""
+        done: list[Sampled] = [Sampled(())] * len(slots)
+        rows_N = np.arange(len(slots))
+        context, logp_BV = self._read_prompts(batch, beam_N, slots)
+        said = [Sampled(ids) for ids in batch]
+        for step in range(self.max_new_tokens):
+            said, parent_K, beam_N = _grow(said, logp_BV, beam_N, uniforms(noise_N[rows_N], step))
+            over_K = np.array([step + 1 == self.max_new_tokens or self.ends(s.ids) for s in said])
+            for row, beam in zip(rows_N.tolist(), beam_N.tolist(), strict=True):
+                if over_K[beam]:
+                    done[row] = said[beam]
+            if context is not None:
+                self._remember(context, said, parent_K, [(b, slots[r]) for r, b in zip(rows_N, beam_N, strict=True) if over_K[b]])
+            if over_K.all():
+                break
+            assert context is not None
+            going = np.flatnonzero(~over_K)
+            said = [said[k] for k in going]
+            context.select(parent_K[going].tolist())
+            logp_BV = self.logprobs(context.read([s.ids[-1:] for s in said]))
+            goes_N = ~over_K[beam_N]
+            rows_N, beam_N = rows_N[goes_N], np.searchsorted(going, beam_N[goes_N])
+        return done
+
+    def _read_prompts(self, batch: list[Ids], beam_N: Ints, slots: list[Slot]) -> tuple[Context | None, Tensor]:
+        """Return the context after the prompts, and the log-probabilities of each one's first reply token.
+
+        Where replies are one token long nothing reads on, so there is no context and known distributions are reused.
+        """
+        slot_of = dict(zip(beam_N.tolist(), slots, strict=True))
+        if self.max_new_tokens > 1:
+            return self._read(batch, [slot_of[b] for b in range(len(batch))])
+        known = {ids: self._first[ids] for ids in batch if ids in self._first}
+        new = [b for b, ids in enumerate(batch) if ids not in known]
+        if new:
+            context, logp_BV = self._read([batch[b] for b in new], [slot_of[b] for b in new])
+            row_of = dict(zip(new, range(len(new)), strict=True))
+            asked = [(row_of[b], slot) for b, slot in zip(beam_N.tolist(), slots, strict=True) if b in row_of]
+            self._remember(context, [Sampled(batch[b], (0,)) for b in new], np.arange(len(new)), asked)
+            fresh = dict(zip([batch[b] for b in new], logp_BV, strict=True))
+            known |= fresh
+            if (len(self._first) + len(fresh)) * logp_BV[0].nbytes <= self.cache_bytes:
+                self._first |= fresh
+        return None, torch.stack([known[ids] for ids in batch])
+
+    def _read(self, batch: list[Ids], slots: list[Slot]) -> tuple[Context, Tensor]:
+        """Read prompts, starting each from what its seat, or any prompt before it, has in common with it."""
+        common = common_length(min(batch), max(batch))
+        if self.cache_bytes and common >= SHARE_FROM and common_length(self._common.ids, batch[0]) < common:
+            shared = Context(self.model, [(EMPTY, 0)])
+            shared.read([batch[0][:common]])
+            (self._common,) = shared.pasts([(0, batch[0][:common])])
+        pasts = [self._best_past(ids, slot) for ids, slot in zip(batch, slots, strict=True)]
+        context = Context(self.model, pasts)
+        logits_BV = context.read([ids[n:] for ids, (_, n) in zip(batch, pasts, strict=True)])
+        return context, self.logprobs(logits_BV)
+
+    def _best_past(self, ids: Ids, slot: Slot) -> tuple[Past, int]:
+        """Return the past that shares most with a prompt and how much; at least one token is left to read."""
+        options = (self._slots.get(slot, EMPTY), self._common)
+        shared = [common_length(past.ids, ids) for past in options]
+        best = int(np.argmax(shared))
+        return options[best], min(shared[best], len(ids) - 1)
+
+    def _remember(
+        self, context: Context, said: list[Sampled], row_of_beam: Ints, asked: Sequence[tuple[int, Slot]]
+    ) -> None:
+        """Keep what was read for some slots, given as (beam, slot) pairs, while there is room.
+
+        A full memory takes nothing new: seats come round in turn, so dropping the oldest would drop just what the
+        next call needs. The last token sampled has not been read.
+        """
+        if not self.cache_bytes or not asked:
+            return
+        for _, slot in asked:
+            self._slots.pop(slot, None)
+        room = self.cache_bytes - sum({id(past): past.bytes for past in self._slots.values()}.values())
+        fits: dict[int, tuple[int, Ids]] = {}
+        for beam in dict.fromkeys(beam for beam, _ in asked):
+            ids = (*said[beam].prompt_ids, *said[beam].ids[:-1])
+            room -= len(ids) * context.token_bytes
+            if room < 0:
+                break
+            fits[beam] = (int(row_of_beam[beam]), ids)
+        pasts = dict(zip(fits, context.pasts(list(fits.values())), strict=True))
+        self._slots.update((slot, pasts[beam]) for beam, slot in asked if beam in pasts)
+
+
+def _grow(
+    said: list[Sampled], logp_BV: Tensor, beam_N: Ints, uniform_N: NDArray[np.float64]
+) -> tuple[list[Sampled], Ints, Ints]:
+    """Sample one token a row. Returns the new beams, each one's parent, and the new beam of each row."""
+    vocabulary = logp_BV.shape[1]
+    token_N = _inverse_cdf(logp_BV, beam_N, uniform_N)
+    pair_K, beam_N = np.unique(beam_N * vocabulary + token_N, return_inverse=True)
+    parent_K, token_K = np.divmod(pair_K, vocabulary)
+    logp_K = logp_BV[torch.as_tensor(parent_K), torch.as_tensor(token_K)].tolist()
+    grown = [
+        Sampled(said[b].prompt_ids, (*said[b].ids, token), (*said[b].logprobs, logp))
+        for b, token, logp in zip(parent_K.tolist(), token_K.tolist(), logp_K, strict=True)
+    ]
+    return grown, parent_K, beam_N
+
+
+def _inverse_cdf(logp_BV: Tensor, beam_N: Ints, uniform_N: NDArray[np.float64]) -> Ints:
+    """Return the token at which each row's cumulative distribution passes its number. int64, [N]."""
+    order = np.argsort(beam_N, kind="stable")
+    count_B = np.bincount(beam_N, minlength=len(logp_BV))
+    column_N = np.arange(len(beam_N)) - np.repeat(np.cumsum(count_B) - count_B, count_B)
+    wanted_BM = np.zeros((len(logp_BV), count_B.max()))
+    wanted_BM[beam_N[order], column_N] = uniform_N[order]
+    cdf_BV = logp_BV.double().exp().cumsum(-1)
+    total_B1 = cdf_BV[:, -1:].contiguous()
+    wanted = torch.as_tensor(wanted_BM, device=cdf_BV.device) * total_B1
+    token_BM = torch.searchsorted(cdf_BV, wanted, right=True)
+    # A sum that rounds down must not select a token of probability zero beyond the last possible one.
+    last_B1 = torch.searchsorted(cdf_BV, total_B1)
+    token_BM = torch.minimum(token_BM, last_B1)
+    token_N = np.empty(len(beam_N), dtype=np.int64)
+    token_N[order] = token_BM.cpu().numpy()[beam_N[order], column_N]
+    return token_N

@@ -1,0 +1,133 @@
+"""A small Qwen3-shaped model and its tokenizer, made from nothing in a second, for machines without a hub or a GPU.
+
+The tokenizer is byte-level BPE, so it is lossless, trained on the game's own prompts; a bracketed move is never split
+from its brackets by the pre-tokenizer, so each common move becomes one token. The result is an ordinary model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from sparring.envs import Game, Match
+
+from .agent import uniform
+from .language_model import LanguageModelAgent
+
+PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# A bracketed move; a word, a digit or a sign with the space before it; other whitespace.
+_PIECES = r"\[[^\[\]\s]+(?: [^\[\]\s]+)*\]| ?[A-Za-z]+| ?[0-9]| ?[^\sA-Za-z0-9\[]|\[|\s"
+
+
+def tiny_agent(
+    games: Game[Any] | Iterable[Game[Any]],
+    *,
+    seed: int = 0,
+    hidden: int = 64,
+    layers: int = 2,
+    heads: int = 4,
+    vocabulary: int = 2048,
+    corpus_games: int = 200,
+    name: str = "tiny",
+    **settings: Any,
+) -> LanguageModelAgent:
+    """Make an untrained tiny model for one game or several.
+
+    Args:
+        games: whose prompts the tokenizer is trained on, and whose moves bound the length of a reply.
+        seed: of the weights and of the games that make the corpus.
+        hidden: width of the model.
+        layers: its depth.
+        heads: attention heads; half as many key-value heads.
+        vocabulary: most entries of the tokenizer.
+        corpus_games: random games of each game in the tokenizer's corpus.
+        name: what the player is called.
+        settings: of `LanguageModelAgent`.
+    """
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    games = [games] if isinstance(games, Game) else list(games)
+    corpus, moves = _corpus(games, seed, corpus_games)
+    tokenizer = train_tokenizer(corpus, vocabulary)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=3 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=max(heads // 2, 1),
+        head_dim=hidden // heads,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        # The usual 0.02 is for wide models; here a card among a hundred tokens would not be heard at all.
+        initializer_range=hidden**-0.5,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen3ForCausalLM(config)
+    settings_of_generation = model.generation_config
+    settings_of_generation.eos_token_id = tokenizer.eos_token_id
+    settings_of_generation.pad_token_id = tokenizer.pad_token_id
+    settings_of_generation.do_sample = True
+    settings_of_generation.stop_strings = ["]"]
+    settings_of_generation.max_new_tokens = max(len(tokenizer(f"[{m}]").input_ids) for m in moves) if moves else 64
+    return LanguageModelAgent(model, tokenizer, name=name, **settings)
+
+
+def train_tokenizer(corpus: Iterable[str], vocabulary: int) -> Any:
+    """Train a lossless byte-level BPE tokenizer with a ChatML template on some text."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECES), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    raw.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        min_frequency=2,
+        special_tokens=[PAD, START, END],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    raw.train_from_iterator(["user\nassistant\n"] * 2 + list(corpus), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token=PAD,
+        eos_token=END,
+        additional_special_tokens=[START],
+        padding_side="left",
+        model_max_length=4096,
+        clean_up_tokenization_spaces=False,
+        chat_template=CHAT_TEMPLATE,
+    )
+
+
+def _corpus(games: list[Game[Any]], seed: int, count: int) -> tuple[list[str], list[str]]:
+    """Return the prompts of random games, and every legal move that came up."""
+    prompts: list[str] = []
+    moves: dict[str, None] = {}
+    for game in games:
+        for index in range(count):
+            match = Match(game, np.random.default_rng([seed, index]))
+            while match.seat is not None:
+                prompts.append(match.prompt)
+                legal = match.legal or ("yes",)
+                moves.update(dict.fromkeys(legal if match.legal else ()))
+                match.step(f"[{legal[int(uniform(seed + index, match.turns) * len(legal))]}]")
+    # Moves once more by themselves, so that rare ones too are whole tokens.
+    return prompts + [f"[{move}]" for move in moves] * 8, list(moves)

@@ -1,0 +1,269 @@
+"""Goofspiel, the game of pure strategy: both players bid a card for each prize, at the same time.
+
+Simultaneous bids are sealed moves: seat 0 bids first, and seat 1 bids without seeing it. As in open_spiel a tie
+discards the prize, and the last bid of each seat, being forced, plays itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import permutations
+from math import factorial
+from string import ascii_lowercase
+from typing import NamedTuple
+
+import numpy as np
+
+from .game import Game, near, pick_skin
+from .memo import Memo
+
+MAX_CARDS = 20
+MAX_LISTED = 8
+"""Most cards for which the random orders, n! of them, are listed by `deals`."""
+
+SKINS = {
+    "plain": {
+        "rules": (
+            "You are playing Goofspiel. Each player holds the cards 1 to {high}, each to be used once. The prizes "
+            "1 to {cards} come up one at a time, {order}. For each prize both players bid one card, sealed; {open}. "
+            "The higher bid wins the prize's points; on a tie nobody does. {goal}"
+        ),
+        "descending": "from the highest down",
+        "ascending": "from the lowest up",
+        "random": "in random order",
+        "hidden": "then only the winner is announced",
+        "open": "then both bids are shown",
+        "win_loss": "The player with more points wins.",
+        "point_difference": "Your score is half of your lead in points.",
+        "total_points": "Your score is your points.",
+        "cards": "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20",
+        "you": "You are player {seat}. Your cards: ",
+        "other": "Cards of player {seat}: ",
+        "bid": "your bid {card}, ",
+        "won": "prize {prize}: {bid}player {winner} won",
+        "tied": "prize {prize}: {bid}tie",
+        "history": "Rounds so far: {rounds}.\nPoints: {0} for player 0, {1} for player 1. Prize now: ",
+        "none": "none",
+        "end": "none",
+    },
+    "obfuscated": {
+        "rules": (
+            "You are in a contest called Thimrel. Both sides own the runes a (weakest) through {high} (mightiest), "
+            "good for a single use. Relics worth 1 up to {cards} appear singly, {order}. Both sides secretly offer a "
+            "rune for the relic; {open}. The mightier rune gains its worth; equal runes gain zero. {goal}"
+        ),
+        "descending": "dearest before cheapest",
+        "ascending": "cheapest before dearest",
+        "random": "shuffled",
+        "hidden": "afterwards you learn merely who gained it",
+        "open": "afterwards these offers become known",
+        "win_loss": "Whoever gained more worth prevails.",
+        "point_difference": "Your payoff: your gains minus theirs, halved.",
+        "total_points": "Your payoff: your gains.",
+        "cards": " ".join(ascii_lowercase[:MAX_CARDS]),
+        "you": "You are side {seat}. Your runes: ",
+        "other": "Runes of side {seat}: ",
+        "bid": "you offered {card}, ",
+        "won": "relic {prize}: {bid}side {winner} gained it",
+        "tied": "relic {prize}: {bid}equal",
+        "history": "Past relics: {rounds}.\nWorth: {0} of side 0, {1} of side 1. Relic at hand: ",
+        "none": "nothing",
+        "end": "nothing",
+    },
+}
+
+Points = tuple[int, int]
+# How points become rewards.
+RETURNS: dict[str, Callable[[Points], tuple[float, float]]] = {
+    "win_loss": lambda points: _sign(points[0] - points[1]),
+    "point_difference": lambda points: ((points[0] - points[1]) / 2, (points[1] - points[0]) / 2),
+    "total_points": lambda points: (float(points[0]), float(points[1])),
+}
+ORDERS = ("descending", "ascending", "random")
+
+
+@dataclass(frozen=True, slots=True)
+class GoofspielState:
+    """Prizes, bids and what is left to bid."""
+
+    prizes: tuple[int, ...]
+    """The whole order, hidden until each comes up."""
+    hands: tuple[int, int]
+    """The cards each seat holds: bit `card` is set."""
+    bids: tuple[int, ...] = ()
+    """Seat 0's, seat 1's, seat 0's, ..."""
+
+
+class _Past(NamedTuple):
+    """What a seat is told of the finished rounds, one by one, each seat's points, and both in words."""
+
+    told: tuple[str, ...]
+    points: Points
+    text: str
+
+
+class Goofspiel(Game[GoofspielState]):
+    """Goofspiel for two seats with `cards` cards each (2 to 20)."""
+
+    skins = tuple(SKINS)
+
+    def __init__(
+        self,
+        *,
+        cards: int = 4,
+        points_order: str = "descending",
+        hidden_bids: bool = False,
+        returns: str = "win_loss",
+        skin: str = "plain",
+    ) -> None:
+        """Set up the game.
+
+        Args:
+            cards: cards a seat and prizes.
+            points_order: in what order prizes come up: "descending", "ascending" or "random".
+            hidden_bids: whether a seat learns only who won each prize (open_spiel's `imp_info`), not the bids. With
+                open bids the prompt shows both hands and who won what, not the order in which cards were spent.
+            returns: "win_loss", "point_difference" (half the lead) or "total_points" (not zero-sum).
+        """
+        self.cards = _checked(cards)
+        self.order = _one_of("points_order", points_order, ORDERS)
+        self.hidden_bids = hidden_bids
+        self._returns = _one_of("returns", returns, tuple(RETURNS))
+        self.zero_sum = returns != "total_points"
+        self.reward_range = _extremes(cards, returns)
+        self._words = words = pick_skin(SKINS, skin)
+        self._names = words["cards"].split()[:cards]
+        self._heads = tuple((words["you"].format(seat=i), words["other"].format(seat=1 - i)) for i in (0, 1))
+        self._card = {name: card for card, name in enumerate(self._names, 1)}
+        self._hands = Memo(self._hand)
+        self._shown = Memo(self._show)
+        self._pasts = Memo(self._past)
+        self._tellings = Memo(self._tell)
+        self.rules = words["rules"].format(
+            cards=cards,
+            high=self._names[-1],
+            order=words[points_order],
+            open=words["hidden" if hidden_bids else "open"],
+            goal=words[returns],
+        )
+
+    def deal(self, rng: np.random.Generator) -> GoofspielState:
+        if self.order == "random":
+            return self._start(tuple((rng.permutation(self.cards) + 1).tolist()))
+        return self._start(self._fixed())
+
+    def deals(self) -> Iterator[tuple[GoofspielState, float]]:
+        if self.order != "random":
+            yield self._start(self._fixed()), 1.0
+            return
+        if self.cards > MAX_LISTED:
+            raise NotImplementedError(
+                f"{self.cards}! orders are too many to list; use at most {MAX_LISTED} cards or a fixed points_order"
+            )
+        for prizes in permutations(range(1, self.cards + 1)):
+            yield self._start(prizes), 1 / factorial(self.cards)
+
+    def seat(self, state: GoofspielState) -> int | None:
+        return len(state.bids) & 1 if state.hands[1] else None
+
+    def observation(self, state: GoofspielState, seat: int) -> str:
+        bids, hands, shown = state.bids, state.hands, self._shown
+        rounds = len(bids) // 2
+        past = self._pasts[state.prizes[:rounds], bids[: 2 * rounds], seat if self.hidden_bids else 0]
+        prize = state.prizes[rounds] if rounds < self.cards else self._words["end"]
+        own, other = self._heads[seat]
+        if self.hidden_bids:
+            return f"{own}{shown[hands[seat]]}.\n{past.text}{prize}."
+        # A bid that is still sealed is still in the hand.
+        sealed = 1 << bids[-1] if len(bids) & 1 and seat == 1 else 0
+        return f"{own}{shown[hands[seat]]}.\n{other}{shown[hands[1 - seat] | sealed]}.\n{past.text}{prize}."
+
+    def legal(self, state: GoofspielState) -> tuple[str, ...]:
+        return self._hands[state.hands[len(state.bids) & 1]]
+
+    def play(self, state: GoofspielState, move: str) -> GoofspielState:
+        bids, (first, second) = state.bids, state.hands
+        seat = len(bids) & 1
+        # Bit 0 is no card's, so a move that names none is held by nobody.
+        card = self._card.get(move, 0)
+        if not state.hands[seat] >> card & 1:
+            raise ValueError(f"{move!r} is not legal now; legal: {self.legal(state)}")
+        if seat == 0:
+            first ^= 1 << card
+        else:
+            second ^= 1 << card
+        bids = (*bids, card)
+        if len(bids) == 2 * self.cards - 2:
+            bids = (*bids, first.bit_length() - 1, second.bit_length() - 1)
+            first = second = 0
+        return GoofspielState(state.prizes, (first, second), bids)
+
+    def rewards(self, state: GoofspielState) -> tuple[float, float]:
+        if state.hands[1]:
+            return 0.0, 0.0
+        return RETURNS[self._returns](self._pasts[state.prizes, state.bids, 0].points)
+
+    def _fixed(self) -> tuple[int, ...]:
+        upwards = range(1, self.cards + 1)
+        return tuple(upwards if self.order == "ascending" else reversed(upwards))
+
+    def _start(self, prizes: tuple[int, ...]) -> GoofspielState:
+        every = (2 << self.cards) - 2
+        return GoofspielState(prizes, (every, every))
+
+    def _hand(self, held: int) -> tuple[str, ...]:
+        return tuple(name for card, name in enumerate(self._names, 1) if held >> card & 1)
+
+    def _show(self, held: int) -> str:
+        return " ".join(self._hands[held])
+
+    def _past(self, seen: tuple[tuple[int, ...], tuple[int, ...], int]) -> _Past:
+        """Tell the finished rounds: those before the last, which are most likely told already, and the last."""
+        prizes, bids, seat = seen
+        words = self._words
+        if not prizes:
+            return _Past((), (0, 0), words["history"].format(0, 0, rounds=words["none"]))
+        before = self._pasts[prizes[:-1], bids[:-2], seat]
+        winner = _winner(bids[-2], bids[-1])
+        told = (*before.told, self._tellings[prizes[-1], bids[seat - 2] if self.hidden_bids else 0, winner])
+        first, second = before.points
+        points = (first + prizes[-1] * (winner == 0), second + prizes[-1] * (winner == 1))
+        return _Past(told, points, words["history"].format(*points, rounds="; ".join(told)))
+
+    def _tell(self, ended: tuple[int, int, int | None]) -> str:
+        """Say how one round ended; a bid of 0 is not told."""
+        prize, bid, winner = ended
+        told = self._words["bid"].format(card=self._names[bid - 1]) if bid else ""
+        return self._words["tied" if winner is None else "won"].format(prize=prize, bid=told, winner=winner)
+
+
+def _winner(first: int, second: int) -> int | None:
+    return None if first == second else int(second > first)
+
+
+def _sign(lead: int) -> tuple[float, float]:
+    sign = float((lead > 0) - (lead < 0))
+    return sign, -sign if sign else 0.0
+
+
+def _extremes(cards: int, returns: str) -> tuple[float, float]:
+    """Return the lowest and highest reward. Who wins anything also loses a prize: at best all but the prize of 1."""
+    best = cards * (cards + 1) // 2 - 1
+    return {
+        "win_loss": (-1.0, 1.0),
+        "point_difference": ((1 - best) / 2, (best - 1) / 2),
+        "total_points": (0.0, float(best)),
+    }[returns]
+
+
+def _checked(cards: int) -> int:
+    if type(cards) is not int or not 2 <= cards <= MAX_CARDS:
+        raise ValueError(f"cards must be a whole number from 2 to {MAX_CARDS}, not {cards!r}")
+    return cards
+
+
+def _one_of(setting: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ValueError(f"{setting} has no value {value!r}.{near(str(value), known)}")
+    return value

@@ -1,0 +1,158 @@
+"""The Gymnasium view: both seats in turn, or one seat against an opponent who plays itself.
+
+A thin shell around `Match`. Left out: shaped rewards, histories (a prompt says all that its seat may know).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium
+from gymnasium.error import ResetNeeded
+
+from .game import Ending, Game
+from .match import Match
+from .prompt import Opponent, ask, mix
+from .reading import Reading
+from .views import UNREAD, build, draw, prompt_space, reply_space, report, report_reading, shown
+
+Result = tuple[str, float, bool, bool, dict[str, Any]]
+
+
+class TextGameEnv(gymnasium.Env[str, str]):
+    """A two-player language game as a Gymnasium environment. Observations and actions are text.
+
+    **Both seats** (no `opponent`): `step` takes the reply of the seat to move. The observation is the prompt of the
+    seat to move next; the reward is that of the seat that just moved. It is 0 until the game ends, when
+    `info["rewards"]` has both. **One seat** (`opponent` given): the opponent answers its own prompts inside `reset` and
+    `step`; observations and rewards are all the learner's. Should the game end before the learner's first turn, the
+    first `step` reports it and its action is not read.
+
+    Any object is accepted as an action and judged by `read_move`. `terminated` is true when the game was played out
+    or forfeited, `truncated` at the turn limit. Stepping a finished game raises RuntimeError and changes nothing.
+
+    `info` has `seat` (whose observation this is), `mover` (whose action was read and whose reward this is, -1 after
+    reset), `legal_actions` (None where the move is free text, empty at the end), `ending`, `offender` (-1: nobody),
+    `illegal` (illegal replies of each seat), `turns`, `rewards`, and how the action was read: `move`, `problem`,
+    `detail`. `action_space.sample(info["legal_actions"])` draws a legal action.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
+
+    def __init__(
+        self,
+        game: str | Game[Any],
+        *,
+        opponent: Opponent | None = None,
+        seat: int | None = None,
+        retries: int = 0,
+        render_mode: str | None = None,
+        **settings: Any,
+    ) -> None:
+        """Make the environment.
+
+        Args:
+            game: a game, or the name of one; `settings` are then its settings, for instance `skin="obfuscated"`.
+            opponent: plays the other seat; None: `step` takes the replies of both seats in turn.
+            seat: the learner's seat when there is an opponent; None draws it at every reset.
+            retries: illegal replies that a seat may take back in one turn; 0 forfeits at once.
+            render_mode: "ansi" or None.
+        """
+        if seat not in (None, 0, 1):
+            raise ValueError(f"seat must be 0, 1 or None, not {seat!r}")
+        if seat is not None and opponent is None:
+            raise ValueError(
+                "seat= says which seat the learner holds against opponent=; give both or neither"
+            )
+        if opponent is not None and not isinstance(opponent, Opponent):
+            raise TypeError(
+                f"opponent must have reply(prompts), like the agents of sparring.agents; got {opponent!r}"
+            )
+        self.game = build(game, settings, retries)
+        self.opponent = opponent
+        self.retries = retries
+        self.render_mode = render_mode
+        self.observation_space = prompt_space(self.game)
+        self.action_space = reply_space()
+        self._fixed_seat = seat
+        self._match: Match[Any] | None = None
+        self._learner: int | None = None
+        self._key = 0
+        self._asked = 0
+        self._owes_ending = False
+
+    @property
+    def match(self) -> Match[Any]:
+        """The game in progress. Raises ResetNeeded before the first reset."""
+        if self._match is None:
+            raise ResetNeeded("call reset() before anything else")
+        return self._match
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Deal a new game. The same seed gives the same deal in every view."""
+        super().reset(seed=seed)
+        match = self._match = Match(self.game, self.np_random, retries=self.retries)
+        # Drawn in both modes, so that an opponent never shifts later deals.
+        self._key = int(self.np_random.integers(2**63))
+        self._asked = 0
+        self._learner = self._draw_seat()
+        self._let_opponent_play(match)
+        self._owes_ending = match.ending is not None
+        return self._observe(match, 0), self._info(match, UNREAD, -1)
+
+    def step(self, action: object) -> Result:
+        """Judge the reply of the seat to move. Raises RuntimeError, changing nothing, when the game is over."""
+        match = self.match
+        if self._owes_ending:
+            self._owes_ending = False
+            return self._result(match, UNREAD, self._learner or 0)
+        mover = match.seat
+        reading = match.step(action)
+        assert mover is not None
+        self._let_opponent_play(match)
+        return self._result(match, reading, mover)
+
+    def render(self) -> str | None:
+        """Return the state as both seats see it in "ansi" mode."""
+        return draw(self.match) if self.render_mode == "ansi" else None
+
+    def _draw_seat(self) -> int | None:
+        if self.opponent is None:
+            return None
+        return mix(self._key, 0) & 1 if self._fixed_seat is None else self._fixed_seat
+
+    def _let_opponent_play(self, match: Match[Any]) -> None:
+        if self.opponent is None:
+            return
+        while match.seat is not None and match.seat != self._learner:
+            self._asked += 1
+            noise = mix(self._key, self._asked)
+            prompt = ask(self.game, match.prompt, match.seat, match.legal, slot=(0, match.seat), noise=noise)
+            (reply,) = self.opponent.reply([prompt])
+            match.step(reply.text)
+
+    def _result(self, match: Match[Any], reading: Reading, mover: int) -> Result:
+        truncated = match.ending is Ending.TRUNCATED
+        terminated = match.ending is not None and not truncated
+        info = self._info(match, reading, mover)
+        return self._observe(match, mover), match.rewards[mover], terminated, truncated, info
+
+    def _observe(self, match: Match[Any], mover: int) -> str:
+        return shown(match, self._seat_shown(match, mover))
+
+    def _seat_shown(self, match: Match[Any], mover: int) -> int:
+        if self._learner is not None:
+            return self._learner
+        return max(mover, 0) if match.seat is None else match.seat
+
+    def _info(self, match: Match[Any], reading: Reading, mover: int) -> dict[str, Any]:
+        return {
+            "seat": self._seat_shown(match, mover),
+            "mover": mover,
+            "legal_actions": match.legal if match.ending is None else (),
+            "rewards": match.rewards,
+            **report(match),
+            **report_reading(reading),
+        }

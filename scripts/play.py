@@ -1,0 +1,125 @@
+"""Play a game in the terminal: a human against an agent, or two agents.
+
+    python scripts/play.py --game KuhnPoker-v0 --seats human random
+    python scripts/play.py --game TicTacToe-v0 --seats optimal random --games 10 --seed 3
+    python scripts/play.py --game path/to/bluff.py:Bluff --seats random random
+
+While a human plays, only that human's prompts are shown; every move comes out when the game is over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+
+from sparring.agents import Agent, PlayerLeft, make_agent
+from sparring.envs import Ending, Game, list_games, make
+from sparring.selfplay import Episode, Turn, play
+
+ENDINGS = {
+    Ending.PLAYED: "played out",
+    Ending.ILLEGAL: "forfeited by an illegal reply of player {offender}",
+    Ending.TRUNCATED: "stopped at the turn limit",
+}
+SEATS_HELP = "who plays: human, random, optimal, or the folder of a saved model"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Play the games that the command line asks for. Return 2 for what can't be played, 130 after Ctrl-C."""
+    options = parse(argv)
+    # Moves stand in square brackets, which rich would take for markup.
+    console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
+    try:
+        game = build_game(options)
+        seats = (make_agent(options.seats[0]), make_agent(options.seats[1]))
+        run(console, game, seats, options)
+    except PlayerLeft as left:
+        console.print(f"\n{left}, which stays unfinished.")
+    except KeyboardInterrupt:
+        console.print("\nStopped: the game stays unfinished.")
+        return 130
+    except (ValueError, OSError, ImportError) as error:
+        print(f"play.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Play a game in the terminal: a human against an agent, or two agents.",
+        epilog=f"Games: {', '.join(list_games())}.",
+    )
+    add = parser.add_argument
+    add("--game", default="KuhnPoker-v0", help="a registered game, or path/to/file.py:Class")
+    add("--seats", nargs=2, default=["human", "random"], metavar=("SEAT_0", "SEAT_1"), help=SEATS_HELP)
+    add("--seed", type=int, default=0, help="of the deals and of the agents' choices")
+    add("--games", type=positive, default=1, help="how many games")
+    add("--retries", type=int, default=2, help="illegal replies that a seat may take back in a turn")
+    add("--skin", help="another wording of the same game, for instance obfuscated")
+    add("--hide-legal", action="store_true", help="leave the legal moves out of the prompts")
+    return parser.parse_args(argv)
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
+    return number
+
+
+def build_game(options: argparse.Namespace) -> Game[Any]:
+    settings = {} if options.skin is None else {"skin": options.skin}
+    return make(options.game, show_legal=False if options.hide_legal else None, **settings)
+
+
+def run(console: Console, game: Game[Any], seats: tuple[Agent, Agent], options: argparse.Namespace) -> None:
+    watched = "human" not in options.seats
+    rules = [game.rules] if isinstance(game.rules, str) else list(game.rules)
+    console.rule(f"{game.name}: {options.seats[0]} against {options.seats[1]}")
+    if watched:
+        console.print("\n\n".join(rules))
+    totals = [0.0, 0.0]
+    for episode in play(
+        game, seats, games=options.games, seed=options.seed, in_flight=1, retries=options.retries
+    ):
+        show(console, episode, rules, watched=watched)
+        totals = [total + reward for total, reward in zip(totals, episode.rewards, strict=True)]
+    if options.games > 1:
+        console.rule(f"{options.games} games")
+        for seat in (0, 1):
+            console.print(f"player {seat} ({options.seats[seat]}): {totals[seat] / options.games:+g} a game")
+
+
+def show(console: Console, episode: Episode, rules: Sequence[str], *, watched: bool) -> None:
+    """Print a finished game: what each seat saw, where nobody was there to see it, and what it did."""
+    console.rule(f"game {episode.index + 1}")
+    for turn in episode.turns:
+        if watched:
+            console.print(seen(turn, rules), style="dim")
+        console.print(f"player {turn.seat} ({episode.players[turn.seat]}): {did(turn)}")
+    ending = ENDINGS[episode.ending].format(offender=episode.offender)
+    console.print(
+        f"The game was {ending}. Player 0: {episode.rewards[0]:+g}, player 1: {episode.rewards[1]:+g}."
+    )
+
+
+def seen(turn: Turn, rules: Sequence[str]) -> str:
+    """Return the prompt of a turn without the rules, which were printed once."""
+    text = turn.prompt
+    for rule in rules:
+        text = text.replace(rule, "")
+    return "\n" + text.strip()
+
+
+def did(turn: Turn) -> str:
+    if turn.move is None:
+        return f"{turn.reply.text[:60]!a} ({turn.problem and turn.problem.value})"
+    return f"[{turn.move}]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

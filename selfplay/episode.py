@@ -1,0 +1,67 @@
+"""What was played: frozen records of turns and games."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sparring.agents import Reply
+from sparring.envs import Ending, Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One reply and what it was read as."""
+
+    seat: int
+    """Who moved, 0 or 1."""
+    player: int
+    """Which of the agents given to `play` held that seat: 0 or 1; 0 for both seats in self-play."""
+    prompt: str
+    """The text that the seat was shown."""
+    reply: Reply
+    """What it answered, with exactly the tokens that were sampled."""
+    move: str | None
+    """The canonical move; None if the reply was illegal or unreadable."""
+    problem: Problem | None
+    """What was wrong with the reply."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """One finished game."""
+
+    game: str
+    index: int
+    """Number of the game within its seed."""
+    turns: tuple[Turn, ...]
+    rewards: tuple[float, float]
+    """One number a seat."""
+    ending: Ending
+    offender: int | None
+    """The seat whose illegal reply ended the game."""
+    players: tuple[str, str]
+    """Name of the agent in each seat."""
+    seated: tuple[int, int]
+    """Which of the agents given to `play` sat in each seat."""
+
+    def record(self) -> dict[str, Any]:
+        """Return the game as plain data for a JSON line."""
+        return {
+            "game": self.game,
+            "index": self.index,
+            "players": self.players,
+            "rewards": self.rewards,
+            "ending": self.ending.value,
+            "offender": self.offender,
+            "turns": [
+                {
+                    "seat": turn.seat,
+                    "prompt": turn.prompt,
+                    "reply": turn.reply.text,
+                    "move": turn.move,
+                    "problem": turn.problem and turn.problem.value,
+                }
+                for turn in self.turns
+            ],
+        }

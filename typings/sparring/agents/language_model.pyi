@@ -1,0 +1,1 @@
+from agents.language_model import *

@@ -1,0 +1,1 @@
+from agents.sequence_form import *

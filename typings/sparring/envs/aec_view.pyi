@@ -1,0 +1,1 @@
+from envs.aec_view import *

@@ -1,0 +1,1 @@
+from envs.connect_four import *

@@ -1,0 +1,1 @@
+from envs.gym_view import *

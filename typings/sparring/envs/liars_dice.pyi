@@ -1,0 +1,1 @@
+from envs.liars_dice import *

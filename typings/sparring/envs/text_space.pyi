@@ -1,0 +1,1 @@
+from envs.text_space import *
