@@ -34,7 +34,7 @@ def make_agent(spec: str, **settings: Any) -> Agent:
     if spec in AGENTS:
         return AGENTS[spec]()
     path = Path(spec).expanduser()
-    if path.is_dir():
+    if spec and path.is_dir():
         return _load(_model_directory(path), settings)
     close = _close(spec, path)
     if close or path.exists() or not _HUB_NAME.fullmatch(spec) or spec.startswith("."):
@@ -65,7 +65,7 @@ def _close(spec: str, path: Path) -> list[str]:
     """Return known names and existing directories that look like a misspelt `spec`."""
     try:
         beside = [str(path.with_name(other.name)) for other in path.parent.iterdir() if other.is_dir()]
-    except OSError:
+    except (OSError, ValueError):  # It cannot be read, or has no name to compare.
         beside = []
     return get_close_matches(spec, [*AGENTS, *beside], n=1, cutoff=0.75)
 

@@ -29,13 +29,13 @@ class OptimalAgent:
     Which one is unspecified where there are several. A lost position is played on with any move.
     """
 
-    def __init__(self, *, limit: int = 300_000, max_prompts: int = 6_000, name: str = "optimal") -> None:
+    def __init__(self, *, limit: int = 300_000, max_prompts: int = 30_000, name: str = "optimal") -> None:
         """Set the sizes up to which games are solved.
 
         Args:
             limit: the most states, for any game.
-            max_prompts: the most prompts of a game that hides information; the time grows faster than their
-                square. name: how tables call this player.
+            max_prompts: the most prompts of a game that hides information; 24,576 took 3 s and 280 MB.
+            name: how tables call this player.
         """
         self.name = name
         self.limit = limit

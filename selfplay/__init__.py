@@ -5,16 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from .advantage import RoleBaseline, Sample, samples
 from .episode import Episode, Turn
-from .exploitability import Exploitability, OptimalLosses, exploitability, losses_to_optimal
+from .exploitability import Exploitability, OptimalLosses, Outcomes, exploitability, losses_to_optimal
 from .play import play
-from .sampled import SampledExploitability, sampled_exploitability
+from .sampled import Estimate, SampledExploitability, sampled_exploitability
 
 if TYPE_CHECKING:
     from .learner import Learner, UpdateReport
     from .training import Anneal, Generation, self_play, warm_start
-
-from .exploitability import Outcomes
-from .sampled import Estimate
 
 __all__ = [
     "Anneal",

@@ -5,10 +5,8 @@ reward is a sum of products of shares of different prompts, and prompts are samp
 unbiased. Two estimates follow, one too high and one too low on average (as in cross-validation):
 
 - plug-in: the NashConv of the shares. Too high, because the best response also exploits the sampling noise:
-the
-  expectation of a maximum is at least the maximum of the expectations.
-- split: a best response is found on one half of the replies and valued on the other half, and the other way
-round.
+  the expectation of a maximum is at least the maximum of the expectations.
+- split: best responses are found on one half of the replies and valued on the other, and the other way round.
   Too low, because what is valued is some response and not the best one.
 
 The bounds are outer quantiles of both under resampling of the replies. A reply that never came would never

@@ -1,0 +1,313 @@
+"""Self-play training: a language model plays both seats of a game, learns from winning and losing, and is measured.
+
+    python scripts/train.py                                    # a tiny model learns Kuhn poker, on any machine
+    python scripts/train.py --config scripts/recipes/tictactoe.yaml
+    python scripts/train.py --game path/to/file.py:MyGame --games 20000
+    python scripts/train.py --model Qwen/Qwen3-0.6B --games 2000 --batch_games 128 --lr 1e-6 --max_new_tokens 64
+
+Settings come from the defaults below, then from `--config FILE.yaml`, then from flags.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from sparring.agents import LanguageModelAgent, RandomAgent, make_agent, tiny_agent
+from sparring.envs import Game, make
+from sparring.envs.game import near
+from sparring.selfplay import Anneal, Generation, Learner, RoleBaseline, self_play, warm_start
+from sparring.selfplay.measures import make_measure
+from sparring.selfplay.plots import plot_curves
+from sparring.selfplay.runs import RunFolder, free_folder
+from trl import TrlParser
+
+WARM_SEED = 1 << 32
+"""Added to the seed for warm-start games, so that they are not the games that are trained on."""
+
+
+def setting(default: Any, help: str) -> Any:
+    """Return a field with its help text."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class Settings:
+    """All there is to set. The defaults are the Kuhn poker recipe."""
+
+    game: str = setting("KuhnPoker-v0", "a registered game, or path/to/file.py:Class")
+    skin: str | None = setting(None, "wording of the game, for instance obfuscated")
+    show_legal: bool = setting(True, "list the legal moves in prompts")
+    model: str = setting("tiny", "tiny (made from nothing), a model directory, or a hub name")
+    opponent: str = setting("self", "self, random, optimal, or a model: who sits opposite")
+    seed: int = setting(0, "of the tiny model, the games and the replies")
+    games: int = setting(400_000, "games to play in all")
+    batch_games: int = setting(512, "games an update")
+    update: str = setting("ppo", "ppo or reinforce")
+    clip: float = setting(0.2, "PPO's clip")
+    epochs: int = setting(1, "passes over the games of an update")
+    lr: float = setting(1e-3, "learning rate at the start")
+    lr_end: float = setting(3e-5, "learning rate at the end")
+    entropy: float = setting(0.0, "weight of the entropy bonus at the start")
+    entropy_end: float = setting(0.0, "weight of the entropy bonus at the end")
+    kl: float = setting(1.0, "weight of the KL to the lagged copy at the start")
+    kl_end: float = setting(0.05, "weight of the KL to the lagged copy at the end")
+    anchor_every: int = setting(0, "updates after which the lagged copy catches up; 0: it stays the first policy")
+    baseline_decay: float = setting(0.999, "of the role-conditioned baseline, a game")
+    max_grad_norm: float = setting(1.0, "longest gradient")
+    warm_steps: int = setting(100, "steps of imitating random legal play before self-play; tiny model only")
+    warm_lr: float = setting(3e-3, "learning rate of the warm start")
+    hidden: int = setting(64, "width of the tiny model")
+    layers: int = setting(2, "depth of the tiny model")
+    heads: int = setting(4, "attention heads of the tiny model")
+    temperature: float = setting(1.0, "of sampling")
+    max_new_tokens: int | None = setting(None, "most tokens of a reply; the model's own setting if not given")
+    retries: int = setting(0, "illegal replies that may be taken back in a turn; 0 forfeits at once")
+    in_flight: int = setting(512, "games played at once; it does not change the games")
+    batch_tokens: int = setting(32_768, "most prompt tokens in one forward pass; it does not change the update")
+    device: str | None = setting(None, "cpu, cuda, ...; a GPU if there is one")
+    dtype: str = setting("auto", "of a loaded model, for instance bfloat16")
+    attn_implementation: str | None = setting(None, "of a loaded model, for instance sdpa or flash_attention_2")
+    trust_remote_code: bool = setting(False, "run code that comes with a loaded model")
+    threads: int = setting(0, "of torch; 0: one for the tiny model, torch's own choice for others")
+    measure_every: int = setting(20, "updates between measures of strength")
+    transcripts: int = setting(4, "games kept in transcripts.jsonl at every measure")
+    out: str | None = setting(None, "run folder; a new one below runs/ if not given")
+    overwrite: bool = setting(False, "replace a run that is in --out already")
+
+
+def read_settings(arguments: list[str]) -> Settings:
+    """Read flags and the config file; a misspelt name ends the program with the near one."""
+    names = [f.name for f in fields(Settings)]
+    if "--config" in arguments[:-1]:
+        path = Path(arguments[arguments.index("--config") + 1])
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+        if not isinstance(found, dict):
+            raise ValueError(f"{path} is not a YAML file of settings")
+        for key in found:
+            if key not in names:
+                raise ValueError(f"{path} has an unknown setting {key!r}.{near(str(key), names)}")
+    parser = TrlParser([Settings], description=__doc__.splitlines()[0], allow_abbrev=False)
+    settings, unknown = parser.parse_args_and_config(arguments, return_remaining_strings=True)
+    for word in unknown:
+        if word.startswith("--"):
+            raise ValueError(f"unknown flag {word}.{near(word.lstrip('-').split('=')[0], names)}")
+        raise ValueError(f"{word!r} belongs to no flag")
+    return settings
+
+
+def make_player(settings: Settings, game: Game[Any]) -> LanguageModelAgent:
+    """Return the model that learns, not warm-started."""
+    common = {
+        "temperature": settings.temperature,
+        "max_new_tokens": settings.max_new_tokens,
+        "batch_tokens": settings.batch_tokens,
+    }
+    if settings.model == "tiny":
+        shape = {"hidden": settings.hidden, "layers": settings.layers, "heads": settings.heads}
+        return tiny_agent(game, seed=settings.seed, **shape, **common)
+    player = make_agent(
+        settings.model,
+        device=settings.device,
+        dtype=settings.dtype,
+        attn_implementation=settings.attn_implementation,
+        trust_remote_code=settings.trust_remote_code,
+        **common,
+    )
+    if not isinstance(player, LanguageModelAgent):
+        raise ValueError(f"{settings.model!r} is no language model; --model takes tiny, a directory or a hub name")
+    return player
+
+
+def make_learner(settings: Settings, player: LanguageModelAgent) -> Learner:
+    """Return the learner of the chosen update."""
+    if settings.update not in ("ppo", "reinforce"):
+        raise ValueError(f"unknown update {settings.update!r}.{near(settings.update, ['ppo', 'reinforce'])}")
+    clips = (settings.clip, settings.clip) if settings.update == "ppo" else (1.0, float("inf"))
+    return Learner(
+        player,
+        lr=settings.lr,
+        clip_low=clips[0],
+        clip_high=clips[1],
+        epochs=settings.epochs,
+        kl=settings.kl,
+        entropy=settings.entropy,
+        anchor_every=settings.anchor_every,
+        max_grad_norm=settings.max_grad_norm,
+        batch_tokens=settings.batch_tokens,
+    )
+
+
+class Recorder:
+    """Watches a run: measures it, keeps its records, and writes what is left of it at the end."""
+
+    def __init__(self, settings: Settings, game: Game[Any], player: LanguageModelAgent, folder: RunFolder) -> None:
+        self.settings, self.game, self.player, self.folder = settings, game, player, folder
+        self.figure, self.measure = make_measure(game)
+        self.started = time.perf_counter()
+        self.curve: list[tuple[int, float]] = []
+        self.first: dict[str, float] = {}
+        self.last: dict[str, float] = {}
+        self.games = 0
+        self.play_seconds = 0.0
+
+    def watch(self, generation: Generation | None) -> dict[str, float]:
+        """Measure the policy after a generation, or before the first; returns what there is to show."""
+        measured = self.measure(self.player)
+        if generation is not None:
+            self.games, self.play_seconds = generation.games, generation.seconds
+            measured = generation.metrics | measured | {"games_per_second": self.games / self.play_seconds}
+            self.folder.transcripts(generation.episodes[: self.settings.transcripts], update=generation.update)
+        seconds = round(time.perf_counter() - self.started, 3)
+        update = 0 if generation is None else generation.update
+        self.folder.log({"update": update, "games": self.games, "seconds": seconds, **measured})
+        self.curve.append((self.games, measured[self.figure]))
+        self.first = self.first or measured
+        self.last = measured
+        return measured
+
+    def close(self, *, finished: bool) -> dict[str, Any]:
+        """Save the model, draw the curve and write the summary."""
+        self.folder.save_model(self.player)
+        lines = {"equilibrium": 0.0} if self.figure == "nashconv" else {}
+        if "nashconv" in self.first:
+            uniform = self.measure(RandomAgent())[self.figure]
+            lines["uniform play"] = uniform
+        plot_curves(
+            self.folder.path / f"{self.figure}.png",
+            {self.game.name: self.curve},
+            x="games",
+            y=self.figure,
+            lines=lines,
+            title=f"{self.game.name}, {self.settings.opponent} opponent, seed {self.settings.seed}",
+        )
+        summary = {
+            "game": self.settings.game,
+            "opponent": self.settings.opponent,
+            "seed": self.settings.seed,
+            "finished": finished,
+            "games": self.games,
+            "seconds": round(time.perf_counter() - self.started, 2),
+            "games_per_second": round(self.games / self.play_seconds, 1) if self.play_seconds else 0.0,
+            "nashconv_start": self.first.get("nashconv"),
+            "nashconv": self.last.get("nashconv"),
+            "nashconv_legal": self.last.get("nashconv_legal"),
+            "illegal_rate": self.last.get("illegal_rate"),
+            "entropy": self.last.get("entropy"),
+        }
+        if self.figure != "nashconv":
+            summary |= {f"{self.figure}_start": self.first[self.figure], self.figure: self.last[self.figure]}
+        self.folder.summarize(summary)
+        return summary
+
+
+def train(settings: Settings, console: Console) -> dict[str, Any]:
+    """Run it all; returns the summary. Ctrl-C ends the run early and leaves a loadable model."""
+    if settings.threads or settings.model == "tiny":
+        torch.set_num_threads(settings.threads or 1)
+    options = {} if settings.skin is None else {"skin": settings.skin}
+    game = make(settings.game, show_legal=settings.show_legal, **options)
+    player = make_player(settings, game)
+    opponent = None if settings.opponent == "self" else make_agent(settings.opponent)
+    config = {k: v for k, v in asdict(settings).items() if k not in ("out", "overwrite")}
+    name = f"{game.name}-{settings.opponent.replace('/', '_')}-seed{settings.seed}"
+    folder = RunFolder(settings.out or free_folder("runs", name), config, overwrite=settings.overwrite)
+    console.print(f"{game.name}: {player.name}, {player.model.num_parameters():,} parameters, into {folder.path}")
+    recorder = Recorder(settings, game, player, folder)
+    finished = False
+    try:
+        with progress_bar(console) as progress:
+            prepare(settings, game, player, progress)
+            learn(settings, recorder, opponent, progress)
+        finished = True
+    except KeyboardInterrupt:
+        console.print("interrupted; saving what has been learned")
+    if not recorder.first:
+        recorder.watch(None)
+    return recorder.close(finished=finished)
+
+
+def progress_bar(console: Console) -> Progress:
+    """Return the bar that both phases show."""
+    columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, TextColumn("{task.fields[note]}"), console=console, refresh_per_second=4)
+
+
+def prepare(settings: Settings, game: Game[Any], player: LanguageModelAgent, progress: Progress) -> None:
+    """Warm-start a tiny model on random legal play."""
+    if settings.model != "tiny" or not settings.warm_steps:
+        return
+    bar = progress.add_task("warm start", total=settings.warm_steps, note="")
+    steps = warm_start(
+        game, player, steps=settings.warm_steps, lr=settings.warm_lr, seed=settings.seed + WARM_SEED
+    )
+    for loss in steps:
+        progress.update(bar, advance=1, note=f"loss {loss:.3f}")
+
+
+def learn(settings: Settings, recorder: Recorder, opponent: Any, progress: Progress) -> None:
+    """Self-play, measured every so often."""
+    game, player = recorder.game, recorder.player
+    note = describe(recorder.figure, recorder.watch(None))
+    bar = progress.add_task("self-play" if opponent is None else "play", total=settings.games, note=note)
+    generations = self_play(
+        game,
+        player,
+        make_learner(settings, player),
+        games=settings.games,
+        batch_games=settings.batch_games,
+        opponent=opponent,
+        baseline=RoleBaseline(settings.baseline_decay),
+        seed=settings.seed,
+        lr=Anneal(settings.lr, settings.lr_end),
+        entropy=Anneal(settings.entropy, settings.entropy_end),
+        kl=Anneal(settings.kl, settings.kl_end),
+        in_flight=settings.in_flight,
+        retries=settings.retries,
+    )
+    for generation in generations:
+        if generation.update % settings.measure_every == 0 or generation.games == settings.games:
+            note = describe(recorder.figure, recorder.watch(generation))
+        progress.update(bar, completed=generation.games, note=note)
+
+
+def describe(figure: str, measured: dict[str, float]) -> str:
+    """Return the measures that the progress bar shows."""
+    shown = {figure: "{:.3f}", "illegal_rate": "illegal {:.2%}", "entropy": "entropy {:.2f}"}
+    shown["games_per_second"] = "{:.0f} games/s"
+    parts = [text.format(measured[key]) for key, text in shown.items() if key in measured]
+    return "  ".join([f"{figure} {parts[0]}", *parts[1:]])
+
+
+def show(summary: dict[str, Any], console: Console) -> None:
+    """Print the closing table."""
+    table = Table(title="result", show_header=False)
+    for key, value in summary.items():
+        if value is not None:
+            table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))
+    console.print(table)
+
+
+def main() -> int:
+    """Return the exit code: 0 done, 2 bad settings, 130 interrupted."""
+    console = Console()
+    try:
+        settings = read_settings(sys.argv[1:])
+        summary = train(settings, console)
+    except (ValueError, FileExistsError, OSError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    show(summary, console)
+    return 0 if summary["finished"] else 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
