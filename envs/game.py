@@ -100,13 +100,19 @@ class Game(ABC, Generic[State]):
 
     def prompt(self, state: State, seat: int) -> str:
         """Return the whole text shown to `seat`, the seat to move: rules, observation and how to answer."""
-        rules = self.rules if isinstance(self.rules, str) else self.rules[seat]
-        how = _how_to_answer(self.legal(state), self.show_legal)
-        return f"{rules}\n\n{self.observation(state, seat)}\n{how}"
+        rules = self.rules
+        if not isinstance(rules, str):
+            rules = rules[seat]
+        return f"{rules}\n\n{self.observation(state, seat)}\n{self.request(state)}"
+
+    def request(self, state: State) -> str:
+        """Return how to answer in `state`: the end of its prompt. To override where a long list can be looked up."""
+        return how_to_answer(self.legal(state), self.show_legal)
 
 
 @lru_cache(maxsize=4096)
-def _how_to_answer(legal: tuple[str, ...] | None, show: bool) -> str:
+def how_to_answer(legal: tuple[str, ...] | None, show: bool) -> str:
+    """Return how to choose one of the legal moves, which are listed if `show`; None: the move is free text."""
     if legal is None:
         return "Your words, in public:"
     if not show:

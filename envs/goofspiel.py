@@ -7,7 +7,7 @@ discards the prize, and the last bid of each seat, being forced, plays itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import permutations
 from math import factorial
 from string import ascii_lowercase
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .game import Game, near, pick_skin
+from .game import Game, how_to_answer, near, pick_skin
 from .memo import Memo
 
 MAX_CARDS = 20
@@ -43,7 +43,8 @@ SKINS = {
         "bid": "your bid {card}, ",
         "won": "prize {prize}: {bid}player {winner} won",
         "tied": "prize {prize}: {bid}tie",
-        "history": "Rounds so far: {rounds}.\nPoints: {0} for player 0, {1} for player 1. Prize now: ",
+        "history": "Rounds so far: ",
+        "points": ".\nPoints: {0} for player 0, {1} for player 1. Prize now: ",
         "none": "none",
         "end": "none",
     },
@@ -67,7 +68,8 @@ SKINS = {
         "bid": "you offered {card}, ",
         "won": "relic {prize}: {bid}side {winner} gained it",
         "tied": "relic {prize}: {bid}equal",
-        "history": "Past relics: {rounds}.\nWorth: {0} of side 0, {1} of side 1. Relic at hand: ",
+        "history": "Past relics: ",
+        "points": ".\nWorth: {0} of side 0, {1} of side 1. Relic at hand: ",
         "none": "nothing",
         "end": "nothing",
     },
@@ -83,6 +85,14 @@ RETURNS: dict[str, Callable[[Points], tuple[float, float]]] = {
 ORDERS = ("descending", "ascending", "random")
 
 
+class Past(NamedTuple):
+    """What has come of the finished rounds."""
+
+    points: Points = (0, 0)
+    told: tuple[str, str] = ("", "")
+    """What each seat is told of them, in the words of the game's skin; empty before the first has ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class GoofspielState:
     """Prizes, bids and what is left to bid."""
@@ -93,14 +103,8 @@ class GoofspielState:
     """The cards each seat holds: bit `card` is set."""
     bids: tuple[int, ...] = ()
     """Seat 0's, seat 1's, seat 0's, ..."""
-
-
-class _Past(NamedTuple):
-    """What a seat is told of the finished rounds, one by one, each seat's points, and both in words."""
-
-    told: tuple[str, ...]
-    points: Points
-    text: str
+    past: Past = field(default=Past(), compare=False, repr=False)
+    """Follows from the prizes and the bids. Carried along, for telling all rounds again takes half of a step."""
 
 
 class Goofspiel(Game[GoofspielState]):
@@ -134,11 +138,14 @@ class Goofspiel(Game[GoofspielState]):
         self.reward_range = _extremes(cards, returns)
         self._words = words = pick_skin(SKINS, skin)
         self._names = words["cards"].split()[:cards]
-        self._heads = tuple((words["you"].format(seat=i), words["other"].format(seat=1 - i)) for i in (0, 1))
+        self._heads = tuple(
+            (words["you"].format(seat=i), words["other"].format(seat=1 - i), words["history"]) for i in (0, 1)
+        )
         self._card = {name: card for card, name in enumerate(self._names, 1)}
         self._hands = Memo(self._hand)
         self._shown = Memo(self._show)
-        self._pasts = Memo(self._past)
+        self._requests = Memo(self._request)
+        self._scores = Memo(self._score)
         self._tellings = Memo(self._tell)
         self.rules = words["rules"].format(
             cards=cards,
@@ -168,19 +175,24 @@ class Goofspiel(Game[GoofspielState]):
         return len(state.bids) & 1 if state.hands[1] else None
 
     def observation(self, state: GoofspielState, seat: int) -> str:
-        bids, hands, shown = state.bids, state.hands, self._shown
-        rounds = len(bids) // 2
-        past = self._pasts[state.prizes[:rounds], bids[: 2 * rounds], seat if self.hidden_bids else 0]
+        bids, hands, shown, (points, told) = state.bids, state.hands, self._shown, state.past
+        rounds = len(bids) >> 1
         prize = state.prizes[rounds] if rounds < self.cards else self._words["end"]
-        own, other = self._heads[seat]
+        own, other, history = self._heads[seat]
+        past = f"{history}{told[seat] or self._words['none']}{self._scores[points]}{prize}."
         if self.hidden_bids:
-            return f"{own}{shown[hands[seat]]}.\n{past.text}{prize}."
+            return f"{own}{shown[hands[seat]]}.\n{past}"
         # A bid that is still sealed is still in the hand.
-        sealed = 1 << bids[-1] if len(bids) & 1 and seat == 1 else 0
-        return f"{own}{shown[hands[seat]]}.\n{other}{shown[hands[1 - seat] | sealed]}.\n{past.text}{prize}."
+        sealed = 1 << bids[-1] if seat and len(bids) & 1 else 0
+        return f"{own}{shown[hands[seat]]}.\n{other}{shown[hands[1 - seat] | sealed]}.\n{past}"
 
     def legal(self, state: GoofspielState) -> tuple[str, ...]:
         return self._hands[state.hands[len(state.bids) & 1]]
+
+    def request(self, state: GoofspielState) -> str:
+        if not self.show_legal:
+            return super().request(state)
+        return self._requests[state.hands[len(state.bids) & 1]]
 
     def play(self, state: GoofspielState, move: str) -> GoofspielState:
         bids, (first, second) = state.bids, state.hands
@@ -189,20 +201,21 @@ class Goofspiel(Game[GoofspielState]):
         card = self._card.get(move, 0)
         if not state.hands[seat] >> card & 1:
             raise ValueError(f"{move!r} is not legal now; legal: {self.legal(state)}")
-        if seat == 0:
-            first ^= 1 << card
-        else:
-            second ^= 1 << card
         bids = (*bids, card)
-        if len(bids) == 2 * self.cards - 2:
-            bids = (*bids, first.bit_length() - 1, second.bit_length() - 1)
-            first = second = 0
-        return GoofspielState(state.prizes, (first, second), bids)
+        if seat == 0:
+            return GoofspielState(state.prizes, (first ^ 1 << card, second), bids, state.past)
+        second ^= 1 << card
+        past = self._end_round(state.past, state.prizes[len(bids) // 2 - 1], bids[-2], card)
+        if len(bids) < 2 * self.cards - 2:
+            return GoofspielState(state.prizes, (first, second), bids, past)
+        last = first.bit_length() - 1, second.bit_length() - 1
+        past = self._end_round(past, state.prizes[-1], *last)
+        return GoofspielState(state.prizes, (0, 0), (*bids, *last), past)
 
     def rewards(self, state: GoofspielState) -> tuple[float, float]:
         if state.hands[1]:
             return 0.0, 0.0
-        return RETURNS[self._returns](self._pasts[state.prizes, state.bids, 0].points)
+        return RETURNS[self._returns](state.past.points)
 
     def _fixed(self) -> tuple[int, ...]:
         upwards = range(1, self.cards + 1)
@@ -218,24 +231,27 @@ class Goofspiel(Game[GoofspielState]):
     def _show(self, held: int) -> str:
         return " ".join(self._hands[held])
 
-    def _past(self, seen: tuple[tuple[int, ...], tuple[int, ...], int]) -> _Past:
-        """Tell the finished rounds: those before the last, which are most likely told already, and the last."""
-        prizes, bids, seat = seen
-        words = self._words
-        if not prizes:
-            return _Past((), (0, 0), words["history"].format(0, 0, rounds=words["none"]))
-        before = self._pasts[prizes[:-1], bids[:-2], seat]
-        winner = _winner(bids[-2], bids[-1])
-        told = (*before.told, self._tellings[prizes[-1], bids[seat - 2] if self.hidden_bids else 0, winner])
-        first, second = before.points
-        points = (first + prizes[-1] * (winner == 0), second + prizes[-1] * (winner == 1))
-        return _Past(told, points, words["history"].format(*points, rounds="; ".join(told)))
+    def _request(self, held: int) -> str:
+        return how_to_answer(self._hands[held], True)
 
-    def _tell(self, ended: tuple[int, int, int | None]) -> str:
-        """Say how one round ended; a bid of 0 is not told."""
-        prize, bid, winner = ended
-        told = self._words["bid"].format(card=self._names[bid - 1]) if bid else ""
-        return self._words["tied" if winner is None else "won"].format(prize=prize, bid=told, winner=winner)
+    def _score(self, points: Points) -> str:
+        return self._words["points"].format(*points)
+
+    def _end_round(self, past: Past, prize: int, first: int, second: int) -> Past:
+        (points_0, points_1), (old_0, old_1) = past
+        new_0, new_1 = told = self._tellings[prize, first, second]
+        points = (points_0 + prize * (first > second), points_1 + prize * (second > first))
+        return Past(points, (f"{old_0}; {new_0}", f"{old_1}; {new_1}") if old_0 else told)
+
+    def _tell(self, ended: tuple[int, int, int]) -> tuple[str, str]:
+        """Say to each seat how a round ended: with hidden bids each is told its own."""
+        prize, *bids = ended
+        winner = _winner(*bids)
+        form = self._words["tied" if winner is None else "won"]
+        own = [
+            self._words["bid"].format(card=self._names[bid - 1]) if self.hidden_bids else "" for bid in bids
+        ]
+        return tuple(form.format(prize=prize, bid=bid, winner=winner) for bid in own)
 
 
 def _winner(first: int, second: int) -> int | None:

@@ -13,7 +13,7 @@ from math import factorial, prod
 
 import numpy as np
 
-from .game import Game, pick_skin
+from .game import Game, how_to_answer, pick_skin
 from .memo import Memo
 
 MAX_DICE = 10
@@ -81,6 +81,7 @@ class LiarsDice(Game[LiarsDiceState]):
         self._liar = len(self._moves) - 1
         # What may follow each bid; last of all what may follow none, where there is nothing to challenge.
         self._legal = (*(self._moves[bid + 1 :] for bid in range(len(self._moves))), self._moves[:-1])
+        self._requests = [how_to_answer(legal, True) for legal in self._legal]
         self.rules = words["rules"].format(dice=dice, faces=faces, high=self._faces[-1], total=2 * dice)
 
     def deal(self, rng: np.random.Generator) -> LiarsDiceState:
@@ -104,6 +105,11 @@ class LiarsDice(Game[LiarsDiceState]):
 
     def legal(self, state: LiarsDiceState) -> tuple[str, ...]:
         return self._legal[state.bids[-1] if state.bids else -1]
+
+    def request(self, state: LiarsDiceState) -> str:
+        if not self.show_legal:
+            return super().request(state)
+        return self._requests[state.bids[-1] if state.bids else -1]
 
     def play(self, state: LiarsDiceState, move: str) -> LiarsDiceState:
         bids = state.bids

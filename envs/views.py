@@ -18,6 +18,7 @@ from .text_space import AnyText
 
 UNREAD = Reading(None, None)
 """What an action is reported as when nobody's action has been read."""
+_WHY = {Ending.PLAYED: "", Ending.ILLEGAL: " by an illegal reply", Ending.TRUNCATED: " at the turn limit"}
 
 
 def register_views(id: str) -> None:
@@ -63,8 +64,7 @@ def shown(match: Match[Any], seat: int) -> str:
 def _status(match: Match[Any], seat: int) -> str:
     if match.ending is None:
         return "It is the other seat's turn."
-    why = {Ending.PLAYED: "", Ending.ILLEGAL: " by an illegal reply", Ending.TRUNCATED: " at the turn limit"}
-    return f"The game is over{why[match.ending]}. Your reward: {match.rewards[seat]:g}."
+    return f"The game is over{_WHY[match.ending]}. Your reward: {match.rewards[seat]:g}."
 
 
 def report(match: Match[Any]) -> dict[str, Any]:

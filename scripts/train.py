@@ -49,21 +49,21 @@ class Settings:
     model: str = setting("tiny", "tiny (made from nothing), a model directory, or a hub name")
     opponent: str = setting("self", "self, random, optimal, or a model: who sits opposite")
     seed: int = setting(0, "of the tiny model, the games and the replies")
-    games: int = setting(400_000, "games to play in all")
-    batch_games: int = setting(512, "games an update")
+    games: int = setting(800_000, "games to play in all")
+    batch_games: int = setting(1024, "games an update")
     update: str = setting("ppo", "ppo or reinforce")
     clip: float = setting(0.2, "PPO's clip")
     epochs: int = setting(1, "passes over the games of an update")
-    lr: float = setting(1e-3, "learning rate at the start")
-    lr_end: float = setting(3e-5, "learning rate at the end")
+    lr: float = setting(2e-3, "learning rate at the start")
+    lr_end: float = setting(1e-4, "learning rate at the end")
     entropy: float = setting(0.0, "weight of the entropy bonus at the start")
     entropy_end: float = setting(0.0, "weight of the entropy bonus at the end")
     kl: float = setting(1.0, "weight of the KL to the lagged copy at the start")
-    kl_end: float = setting(0.05, "weight of the KL to the lagged copy at the end")
+    kl_end: float = setting(0.07, "weight of the KL to the lagged copy at the end")
     anchor_every: int = setting(0, "updates after which the lagged copy catches up; 0: it stays the first policy")
     baseline_decay: float = setting(0.999, "of the role-conditioned baseline, a game")
     max_grad_norm: float = setting(1.0, "longest gradient")
-    warm_steps: int = setting(100, "steps of imitating random legal play before self-play; tiny model only")
+    warm_steps: int = setting(200, "steps of imitating random legal play before self-play; tiny model only")
     warm_lr: float = setting(3e-3, "learning rate of the warm start")
     hidden: int = setting(64, "width of the tiny model")
     layers: int = setting(2, "depth of the tiny model")
@@ -71,7 +71,7 @@ class Settings:
     temperature: float = setting(1.0, "of sampling")
     max_new_tokens: int | None = setting(None, "most tokens of a reply; the model's own setting if not given")
     retries: int = setting(0, "illegal replies that may be taken back in a turn; 0 forfeits at once")
-    in_flight: int = setting(512, "games played at once; it does not change the games")
+    in_flight: int = setting(1024, "games played at once; it does not change the games")
     batch_tokens: int = setting(32_768, "most prompt tokens in one forward pass; it does not change the update")
     device: str | None = setting(None, "cpu, cuda, ...; a GPU if there is one")
     dtype: str = setting("auto", "of a loaded model, for instance bfloat16")
@@ -129,8 +129,6 @@ def make_player(settings: Settings, game: Game[Any]) -> LanguageModelAgent:
 
 def make_learner(settings: Settings, player: LanguageModelAgent) -> Learner:
     """Return the learner of the chosen update."""
-    if settings.update not in ("ppo", "reinforce"):
-        raise ValueError(f"unknown update {settings.update!r}.{near(settings.update, ['ppo', 'reinforce'])}")
     clips = (settings.clip, settings.clip) if settings.update == "ppo" else (1.0, float("inf"))
     return Learner(
         player,
@@ -144,6 +142,17 @@ def make_learner(settings: Settings, player: LanguageModelAgent) -> Learner:
         max_grad_norm=settings.max_grad_norm,
         batch_tokens=settings.batch_tokens,
     )
+
+
+def check(settings: Settings) -> None:
+    """Refuse what would only fail later, or silently do nothing."""
+    if settings.update not in ("ppo", "reinforce"):
+        raise ValueError(f"unknown update {settings.update!r}.{near(settings.update, ['ppo', 'reinforce'])}")
+    for name in ("games", "batch_games", "epochs", "in_flight", "measure_every", "hidden", "layers", "heads"):
+        if getattr(settings, name) < 1:
+            raise ValueError(f"{name} must be 1 or more, not {getattr(settings, name)}")
+    if settings.kl_end and not settings.kl:
+        raise ValueError(f"kl is 0 and kl_end is {settings.kl_end}: set both or neither; without kl there is no lagged copy")
 
 
 class Recorder:
@@ -211,6 +220,7 @@ class Recorder:
 
 def train(settings: Settings, console: Console) -> dict[str, Any]:
     """Run it all; returns the summary. Ctrl-C ends the run early and leaves a loadable model."""
+    check(settings)
     if settings.threads or settings.model == "tiny":
         torch.set_num_threads(settings.threads or 1)
     options = {} if settings.skin is None else {"skin": settings.skin}

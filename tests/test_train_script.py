@@ -1,0 +1,143 @@
+"""scripts/train.py as its users meet it: what it writes, what it refuses, what an interrupt leaves."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sparring.agents import LanguageModelAgent, make_agent
+from sparring.envs import make
+from sparring.selfplay import exploitability
+
+ROOT = Path(__file__).resolve().parent.parent
+QUICK = ("--games", "1024", "--batch_games", "256", "--warm_steps", "20", "--measure_every", "2")
+ENVIRONMENT = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def train(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "scripts/train.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a short run."""
+    out = tmp_path_factory.mktemp("runs") / "kuhn"
+    done = train(*QUICK, "--seed", "3", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "nashconv" in done.stdout
+    return out
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_summary_says_what_was_done(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["game"], summary["seed"], summary["games"], summary["finished"]) == ("KuhnPoker-v0", 3, 1024, True)
+    assert 0 < summary["nashconv"] < 2
+    assert 0 < summary["nashconv_start"] < 2
+    assert 0 <= summary["illegal_rate"] <= 1
+    assert summary["seconds"] > 0
+
+
+def test_metrics_start_before_the_first_game_and_end_with_the_last(run: Path) -> None:
+    metrics = lines(run / "metrics.jsonl")
+    assert [m["games"] for m in metrics] == [0, 512, 1024]
+    summary = json.loads((run / "summary.json").read_text())
+    assert metrics[0]["nashconv"] == summary["nashconv_start"]
+    assert metrics[-1]["nashconv"] == summary["nashconv"]
+
+
+def test_the_saved_model_is_the_one_that_was_measured(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    again = exploitability(make("KuhnPoker-v0"), make_agent(str(run / "model"))).nashconv
+    assert again == pytest.approx(summary["nashconv"], abs=1e-5)
+    assert not list(run.rglob("*.bin")) + list(run.rglob("*.pt"))
+
+
+def test_transcripts_and_picture_are_there(run: Path) -> None:
+    games = lines(run / "transcripts.jsonl")
+    assert len(games) == 8
+    assert all(g["turns"][0]["prompt"].startswith("You are playing Kuhn poker") for g in games)
+    assert (run / "nashconv.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_settings_give_the_same_run(run: Path, tmp_path: Path) -> None:
+    """The written config is a config; in flight, batches and time are no part of the result."""
+    done = train("--config", run / "config.yaml", "--in_flight", "37", "--out", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    first, again = (json.loads((d / "summary.json").read_text()) for d in (run, tmp_path / "again"))
+    assert again["nashconv"] == pytest.approx(first["nashconv"], abs=1e-4)
+
+
+def test_a_run_is_not_overwritten(run: Path) -> None:
+    before = (run / "summary.json").read_bytes()
+    refused = train(*QUICK, "--out", run)
+    assert refused.returncode == 2
+    assert "holds a run already" in refused.stderr
+    assert (run / "summary.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--gmae", "Nim-v0"], "Did you mean 'game'?"),
+        (["--game", "KuhnPokr-v0"], "Did you mean 'KuhnPoker-v0'?"),
+        (["--opponent", "randm"], "Did you mean 'random'?"),
+        (["--update", "poo"], "Did you mean 'ppo'?"),
+        (["--skin", "obfuscate"], "Did you mean 'obfuscated'?"),
+        (["--games", "many"], "invalid int value: 'many'"),
+        (["--model", "random"], "is no language model"),
+        (["--games", "0"], "games must be 1 or more"),
+        (["stray"], "'stray' belongs to no flag"),
+    ],
+)
+def test_bad_settings_end_at_once_and_name_the_remedy(arguments: list[str], said: str, tmp_path: Path) -> None:
+    done = train(*arguments, "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_key_in_a_config_file_names_the_near_one(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({"batch_game": 3}))
+    done = train("--config", tmp_path / "c.yaml")
+    assert done.returncode == 2
+    assert "Did you mean 'batch_games'?" in done.stderr
+
+
+def test_an_interrupt_leaves_a_model_that_loads(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "scripts/train.py", "--games", "10000000", "--warm_steps", "5", "--out", str(out)]
+    running = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while running.poll() is None and not (out / "metrics.jsonl").exists():
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=120)
+    assert running.returncode == 130, errors
+    assert json.loads((out / "summary.json").read_text())["finished"] is False
+    assert isinstance(make_agent(str(out / "model")), LanguageModelAgent)
+
+
+def test_a_saved_model_can_be_trained_further_and_played_against(run: Path, tmp_path: Path) -> None:
+    done = train(*QUICK, "--model", run / "model", "--opponent", run / "model", "--out", tmp_path / "next")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "next" / "summary.json").read_text())["finished"] is True
+
+
+def test_a_game_too_large_for_exact_measures_is_measured_by_matches(tmp_path: Path) -> None:
+    small = ("--games", "32", "--batch_games", "16", "--warm_steps", "1", "--measure_every", "2")
+    done = train("--game", "ConnectFour-v0", *small, "--out", tmp_path / "c4")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "c4" / "summary.json").read_text())
+    assert summary["nashconv"] is None
+    assert -1 <= summary["reward_vs_random"] <= 1
