@@ -106,8 +106,9 @@ def _winner(cells: str) -> int | None:
 
 
 def _describe(words: dict[str, str], cells: str, seat: int) -> str:
+    # A taken square keeps its number: "X5" says what it is wherever it stands, which small models can read.
     shown = [
-        square if cell == "." else words["marks"][int(cell)]
+        square if cell == "." else words["marks"][int(cell)] + square
         for cell, square in zip(cells, words["squares"], strict=True)
     ]
     rows = (" ".join(shown[i : i + 3]) for i in (0, 3, 6))

@@ -19,8 +19,11 @@ from typing import Any
 import torch
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from transformers.utils.logging import disable_progress_bar
+from trl import TrlParser
+
 from sparring.agents import LanguageModelAgent, RandomAgent, make_agent, tiny_agent
 from sparring.envs import Game, make
 from sparring.envs.game import near
@@ -28,7 +31,6 @@ from sparring.selfplay import Anneal, Generation, Learner, RoleBaseline, self_pl
 from sparring.selfplay.measures import make_measure
 from sparring.selfplay.plots import plot_curves
 from sparring.selfplay.runs import RunFolder, free_folder
-from trl import TrlParser
 
 WARM_SEED = 1 << 32
 """Added to the seed for warm-start games, so that they are not the games that are trained on."""
@@ -55,7 +57,7 @@ class Settings:
     clip: float = setting(0.2, "PPO's clip")
     epochs: int = setting(1, "passes over the games of an update")
     lr: float = setting(2e-3, "learning rate at the start")
-    lr_end: float = setting(1e-4, "learning rate at the end")
+    lr_end: float = setting(5e-5, "learning rate at the end")
     entropy: float = setting(0.0, "weight of the entropy bonus at the start")
     entropy_end: float = setting(0.0, "weight of the entropy bonus at the end")
     kl: float = setting(1.0, "weight of the KL to the lagged copy at the start")
@@ -63,6 +65,7 @@ class Settings:
     anchor_every: int = setting(0, "updates after which the lagged copy catches up; 0: it stays the first policy")
     baseline_decay: float = setting(0.999, "of the role-conditioned baseline, a game")
     max_grad_norm: float = setting(1.0, "longest gradient")
+    momentum: float = setting(0.0, "first beta of AdamW; in self-play momentum feeds cycles")
     warm_steps: int = setting(200, "steps of imitating random legal play before self-play; tiny model only")
     warm_lr: float = setting(3e-3, "learning rate of the warm start")
     hidden: int = setting(64, "width of the tiny model")
@@ -140,6 +143,7 @@ def make_learner(settings: Settings, player: LanguageModelAgent) -> Learner:
         entropy=settings.entropy,
         anchor_every=settings.anchor_every,
         max_grad_norm=settings.max_grad_norm,
+        betas=(settings.momentum, 0.99),
         batch_tokens=settings.batch_tokens,
     )
 
@@ -152,7 +156,7 @@ def check(settings: Settings) -> None:
         if getattr(settings, name) < 1:
             raise ValueError(f"{name} must be 1 or more, not {getattr(settings, name)}")
     if settings.kl_end and not settings.kl:
-        raise ValueError(f"kl is 0 and kl_end is {settings.kl_end}: set both or neither; without kl there is no lagged copy")
+        raise ValueError(f"kl is 0 but kl_end is {settings.kl_end}: set both to 0, or both above")
 
 
 class Recorder:
@@ -247,15 +251,16 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
 
 def progress_bar(console: Console) -> Progress:
     """Return the bar that both phases show."""
-    columns = ("[progress.description]{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, TextColumn("{task.fields[note]}"), console=console, refresh_per_second=4)
+    columns = (BarColumn(bar_width=10), TaskProgressColumn(), TimeRemainingColumn(compact=True))
+    about, note = TextColumn("{task.description}"), TextColumn("{task.fields[note]}")
+    return Progress(about, *columns, note, console=console, refresh_per_second=4)
 
 
 def prepare(settings: Settings, game: Game[Any], player: LanguageModelAgent, progress: Progress) -> None:
     """Warm-start a tiny model on random legal play."""
     if settings.model != "tiny" or not settings.warm_steps:
         return
-    bar = progress.add_task("warm start", total=settings.warm_steps, note="")
+    bar = progress.add_task("warm", total=settings.warm_steps, note="")
     steps = warm_start(
         game, player, steps=settings.warm_steps, lr=settings.warm_lr, seed=settings.seed + WARM_SEED
     )
@@ -267,7 +272,7 @@ def learn(settings: Settings, recorder: Recorder, opponent: Any, progress: Progr
     """Self-play, measured every so often."""
     game, player = recorder.game, recorder.player
     note = describe(recorder.figure, recorder.watch(None))
-    bar = progress.add_task("self-play" if opponent is None else "play", total=settings.games, note=note)
+    bar = progress.add_task("play", total=settings.games, note=note)
     generations = self_play(
         game,
         player,
@@ -291,10 +296,10 @@ def learn(settings: Settings, recorder: Recorder, opponent: Any, progress: Progr
 
 def describe(figure: str, measured: dict[str, float]) -> str:
     """Return the measures that the progress bar shows."""
-    shown = {figure: "{:.3f}", "illegal_rate": "illegal {:.2%}", "entropy": "entropy {:.2f}"}
+    shown = {figure: "{:.3f}", "illegal_rate": "illegal {:.1%}", "entropy": "entropy {:.2f}"}
     shown["games_per_second"] = "{:.0f} games/s"
     parts = [text.format(measured[key]) for key, text in shown.items() if key in measured]
-    return "  ".join([f"{figure} {parts[0]}", *parts[1:]])
+    return " ".join([f"{figure} {parts[0]}", *parts[1:]])
 
 
 def show(summary: dict[str, Any], console: Console) -> None:
@@ -309,6 +314,7 @@ def show(summary: dict[str, Any], console: Console) -> None:
 def main() -> int:
     """Return the exit code: 0 done, 2 bad settings, 130 interrupted."""
     console = Console()
+    disable_progress_bar()  # of transformers, which would draw into ours
     try:
         settings = read_settings(sys.argv[1:])
         summary = train(settings, console)

@@ -100,8 +100,8 @@ def self_play(
         game: what is played.
         agent: who learns.
         learner: updates it.
-        games: games in all; the last generation may be short.
-        batch_games: games a generation.
+        games: games in all.
+        batch_games: games a generation; the last one takes the remainder as well.
         opponent: who sits opposite; None is the agent itself.
         baseline: of the advantages; None is a fresh `RoleBaseline()`.
         seed: of all games.
@@ -113,7 +113,11 @@ def self_play(
     """
     baseline = baseline or RoleBaseline()
     seconds = 0.0
-    for update, first in enumerate(range(0, games, batch_games)):
+    # The remainder joins the last generation: a short one of its own would be a noisy update right at the end.
+    updates = max(games // batch_games, 1)
+    for update in range(updates):
+        first = update * batch_games
+        count = batch_games if update + 1 < updates else games - first
         started = time.perf_counter()
         for name, schedule in (("lr", lr), ("entropy", entropy), ("kl", kl)):
             if schedule is not None:
@@ -122,7 +126,7 @@ def self_play(
             play(
                 game,
                 (agent, opponent or agent),
-                games=min(batch_games, games - first),
+                games=count,
                 first=first,
                 seed=seed,
                 in_flight=in_flight,

@@ -108,7 +108,7 @@ def test_tic_tac_toe_prompt_shows_the_board_only():
     one, other = (line(game, start(game), *moves.split()) for moves in ("1 5 9", "9 5 1"))
     assert game.prompt(one, 1) == game.prompt(other, 1)
     assert game.prompt(one, 1) == (
-        "Tic-tac-toe. Three in a row wins.\n\nYou are O.\nX 2 3\n4 O 6\n7 8 X\n"
+        "Tic-tac-toe. Three in a row wins.\n\nYou are O.\nX1 2 3\n4 O5 6\n7 8 X9\n"
         "Legal moves: [2] [3] [4] [6] [7] [8]\nYour move, in square brackets:"
     )
 

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from sparring.agents import LanguageModelAgent, Message, ask, mix, tiny_agent
+from sparring.envs import Match, list_games, make
+
+
+@pytest.fixture(scope="module")
+def tiny() -> LanguageModelAgent:
+    return tiny_agent(make("KuhnPoker-v0"), corpus_games=20)
+
+
+@pytest.fixture(scope="module", params=list_games())
+def of_each_game(request: pytest.FixtureRequest) -> tuple[Any, LanguageModelAgent]:
+    game = make(request.param)
+    return game, tiny_agent(game, corpus_games=20, hidden=16)
+
+
+def weights(agent: LanguageModelAgent) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in agent.model.parameters()])
+
+
+def test_a_seed_gives_the_same_model_and_tokenizer(tiny: LanguageModelAgent) -> None:
+    torch.rand(7)
+    np.random.default_rng().random()
+    again = tiny_agent(make("KuhnPoker-v0"), corpus_games=20)
+    assert torch.equal(weights(again), weights(tiny))
+    assert again.tokenizer.get_vocab() == tiny.tokenizer.get_vocab()
+    assert again.tokenizer.backend_tokenizer.to_str() == tiny.tokenizer.backend_tokenizer.to_str()
+    other = tiny_agent(make("KuhnPoker-v0"), corpus_games=20, seed=1)
+    assert not torch.equal(weights(other), weights(tiny))
+
+
+def test_the_global_generators_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Seeding through torch.manual_seed would reach the GPU's generators, which are not put back.
+    monkeypatch.setattr(
+        torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the GPU's generators were seeded")
+    )
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    tiny_agent(make("KuhnPoker-v0"), corpus_games=2)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
+
+
+def test_it_is_tiny(tiny: LanguageModelAgent) -> None:
+    parameters = sum(p.numel() for p in tiny.model.parameters())
+    assert 80_000 < parameters < 150_000
+    assert tiny.model.config.model_type == "qwen3"
+    assert tiny.name == "tiny"
+
+
+@given(st.text(max_size=60))
+@example("naïve 🂡 [bet]] [[a b] \t\r\n\u2028\x00 {x}  'd ")
+@example("[two  blanks] [ blank] []")
+def test_the_tokenizer_loses_nothing(tiny: LanguageModelAgent, text: str) -> None:
+    ids = tiny.tokenizer(text, add_special_tokens=False).input_ids
+    assert tiny.tokenizer.decode(ids) == text
+    # Nor does a prompt lose any of it, whatever else a chat holds.
+    assert text in tiny.tokenizer.decode(tiny.encode((Message("user", text),)))
+
+
+def test_control_tokens_are_single_and_distinct(tiny: LanguageModelAgent) -> None:
+    tokenizer = tiny.tokenizer
+    assert len({tokenizer.pad_token_id, tokenizer.eos_token_id, *tokenizer("<|im_start|>").input_ids}) == 3
+    ids = tiny.encode((Message("user", "Hello"),))
+    assert tokenizer.decode(ids) == "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
+    assert ids.count(tokenizer.eos_token_id) == 1
+
+
+def test_kuhn_moves_are_one_token(tiny: LanguageModelAgent) -> None:
+    assert tiny.max_new_tokens == 1
+    assert {len(tiny.encode_move(move)) for move in ("check", "bet", "call", "fold")} == {1}
+
+
+def test_every_legal_move_of_its_game_can_be_said_in_few_tokens(
+    of_each_game: tuple[Any, LanguageModelAgent],
+) -> None:
+    """Moves of games that the corpus did not hold, too."""
+    game, agent = of_each_game
+    assert agent.max_new_tokens <= 4
+    for index in range(30):
+        match = Match(game, np.random.default_rng([99, index]))
+        while match.seat is not None:
+            assert match.legal is not None
+            for move in match.legal:
+                assert len(agent.encode_move(move)) <= agent.max_new_tokens
+            match.step(f"[{match.legal[mix(index, match.turns) % len(match.legal)]}]")
+
+
+def test_it_plays_its_game(of_each_game: tuple[Any, LanguageModelAgent]) -> None:
+    """It is untrained, so what it says is seldom legal; but it reads every prompt and says something."""
+    game, agent = of_each_game
+    match = Match(game, np.random.default_rng(5))
+    turns = 0
+    while match.seat is not None:
+        prompt = ask(game, match.prompt, match.seat, match.legal, slot=(0, match.seat), noise=mix(1, turns))
+        (reply,) = agent.reply([prompt])
+        assert len(reply.ids) == len(reply.logprobs) > 0
+        (odds,) = agent.move_probabilities([prompt])
+        assert match.legal is not None
+        assert odds.shape == (len(match.legal),)
+        assert (odds > 0).all()
+        assert odds.sum() <= 1
+        match.step(f"[{match.legal[-1]}]")
+        turns += 1
+    assert turns > 0
+
+
+def test_one_model_can_be_made_for_several_games() -> None:
+    agent = tiny_agent([make("KuhnPoker-v0"), make("Nim-v0")], corpus_games=20, hidden=16)
+    assert len(agent.encode_move("check")) == 1
+    assert len(agent.encode_move(make("Nim-v0").legal(make("Nim-v0").deal(np.random.default_rng(0)))[0])) <= 4
+
+
+@pytest.mark.parametrize("heads", [1, 2, 3, 5])
+def test_any_number_of_heads_will_do(heads: int) -> None:
+    agent = tiny_agent(make("KuhnPoker-v0"), corpus_games=2, hidden=8 * heads, heads=heads, layers=1)
+    assert agent.reply([ask(make("KuhnPoker-v0"), "Card?", 0, None)])[0].ids
