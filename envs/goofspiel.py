@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from math import factorial
 from string import ascii_lowercase
-from typing import NamedTuple
 
 import numpy as np
 
@@ -76,6 +75,9 @@ SKINS = {
 }
 
 Points = tuple[int, int]
+Past = tuple[Points, tuple[str, str]]
+"""Each seat's points, and what it is told of the finished rounds: nothing before the first has ended."""
+NO_PAST: Past = ((0, 0), ("", ""))
 # How points become rewards.
 RETURNS: dict[str, Callable[[Points], tuple[float, float]]] = {
     "win_loss": lambda points: _sign(points[0] - points[1]),
@@ -83,14 +85,6 @@ RETURNS: dict[str, Callable[[Points], tuple[float, float]]] = {
     "total_points": lambda points: (float(points[0]), float(points[1])),
 }
 ORDERS = ("descending", "ascending", "random")
-
-
-class Past(NamedTuple):
-    """What has come of the finished rounds."""
-
-    points: Points = (0, 0)
-    told: tuple[str, str] = ("", "")
-    """What each seat is told of them, in the words of the game's skin; empty before the first has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +97,18 @@ class GoofspielState:
     """The cards each seat holds: bit `card` is set."""
     bids: tuple[int, ...] = ()
     """Seat 0's, seat 1's, seat 0's, ..."""
-    past: Past = field(default=Past(), compare=False, repr=False)
-    """Follows from the prizes and the bids. Carried along, for telling all rounds again takes half of a step."""
+    past: Past = field(default=NO_PAST, compare=False, repr=False)
+    """Follows from the prizes, the bids and the skin; carried along because to tell it anew is half of a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Hand:
+    """All there is to say about one set of cards."""
+
+    legal: tuple[str, ...]
+    shown: str
+    request: str
+    """How to bid one of them, all listed."""
 
 
 class Goofspiel(Game[GoofspielState]):
@@ -138,13 +142,10 @@ class Goofspiel(Game[GoofspielState]):
         self.reward_range = _extremes(cards, returns)
         self._words = words = pick_skin(SKINS, skin)
         self._names = words["cards"].split()[:cards]
-        self._heads = tuple(
-            (words["you"].format(seat=i), words["other"].format(seat=1 - i), words["history"]) for i in (0, 1)
-        )
+        self._heads = tuple((words["you"].format(seat=i), words["other"].format(seat=1 - i)) for i in (0, 1))
+        self._unplayed = words["history"] + words["none"]
         self._card = {name: card for card, name in enumerate(self._names, 1)}
         self._hands = Memo(self._hand)
-        self._shown = Memo(self._show)
-        self._requests = Memo(self._request)
         self._scores = Memo(self._score)
         self._tellings = Memo(self._tell)
         self.rules = words["rules"].format(
@@ -175,47 +176,46 @@ class Goofspiel(Game[GoofspielState]):
         return len(state.bids) & 1 if state.hands[1] else None
 
     def observation(self, state: GoofspielState, seat: int) -> str:
-        bids, hands, shown, (points, told) = state.bids, state.hands, self._shown, state.past
+        bids, held, hands, (points, told) = state.bids, state.hands, self._hands, state.past
         rounds = len(bids) >> 1
         prize = state.prizes[rounds] if rounds < self.cards else self._words["end"]
-        own, other, history = self._heads[seat]
-        past = f"{history}{told[seat] or self._words['none']}{self._scores[points]}{prize}."
+        past = f"{told[seat] or self._unplayed}{self._scores[points]}{prize}."
+        own, other = self._heads[seat]
         if self.hidden_bids:
-            return f"{own}{shown[hands[seat]]}.\n{past}"
+            return f"{own}{hands[held[seat]].shown}.\n{past}"
         # A bid that is still sealed is still in the hand.
         sealed = 1 << bids[-1] if seat and len(bids) & 1 else 0
-        return f"{own}{shown[hands[seat]]}.\n{other}{shown[hands[1 - seat] | sealed]}.\n{past}"
+        return f"{own}{hands[held[seat]].shown}.\n{other}{hands[held[1 - seat] | sealed].shown}.\n{past}"
 
     def legal(self, state: GoofspielState) -> tuple[str, ...]:
-        return self._hands[state.hands[len(state.bids) & 1]]
+        return self._hands[state.hands[len(state.bids) & 1]].legal
 
     def request(self, state: GoofspielState) -> str:
         if not self.show_legal:
             return super().request(state)
-        return self._requests[state.hands[len(state.bids) & 1]]
+        return self._hands[state.hands[len(state.bids) & 1]].request
 
     def play(self, state: GoofspielState, move: str) -> GoofspielState:
-        bids, (first, second) = state.bids, state.hands
+        prizes, bids, (first, second), past = state.prizes, state.bids, state.hands, state.past
         seat = len(bids) & 1
         # Bit 0 is no card's, so a move that names none is held by nobody.
         card = self._card.get(move, 0)
-        if not state.hands[seat] >> card & 1:
+        if not (second if seat else first) >> card & 1:
             raise ValueError(f"{move!r} is not legal now; legal: {self.legal(state)}")
         bids = (*bids, card)
         if seat == 0:
-            return GoofspielState(state.prizes, (first ^ 1 << card, second), bids, state.past)
+            return GoofspielState(prizes, (first ^ 1 << card, second), bids, past)
         second ^= 1 << card
-        past = self._end_round(state.past, state.prizes[len(bids) // 2 - 1], bids[-2], card)
+        past = self._end_round(past, prizes[len(bids) // 2 - 1], bids[-2], card)
         if len(bids) < 2 * self.cards - 2:
-            return GoofspielState(state.prizes, (first, second), bids, past)
+            return GoofspielState(prizes, (first, second), bids, past)
         last = first.bit_length() - 1, second.bit_length() - 1
-        past = self._end_round(past, state.prizes[-1], *last)
-        return GoofspielState(state.prizes, (0, 0), (*bids, *last), past)
+        return GoofspielState(prizes, (0, 0), (*bids, *last), self._end_round(past, prizes[-1], *last))
 
     def rewards(self, state: GoofspielState) -> tuple[float, float]:
         if state.hands[1]:
             return 0.0, 0.0
-        return RETURNS[self._returns](state.past.points)
+        return RETURNS[self._returns](state.past[0])
 
     def _fixed(self) -> tuple[int, ...]:
         upwards = range(1, self.cards + 1)
@@ -225,33 +225,34 @@ class Goofspiel(Game[GoofspielState]):
         every = (2 << self.cards) - 2
         return GoofspielState(prizes, (every, every))
 
-    def _hand(self, held: int) -> tuple[str, ...]:
-        return tuple(name for card, name in enumerate(self._names, 1) if held >> card & 1)
-
-    def _show(self, held: int) -> str:
-        return " ".join(self._hands[held])
-
-    def _request(self, held: int) -> str:
-        return how_to_answer(self._hands[held], True)
+    def _hand(self, held: int) -> _Hand:
+        legal = tuple(name for card, name in enumerate(self._names, 1) if held >> card & 1)
+        return _Hand(legal, " ".join(legal), how_to_answer(legal, True))
 
     def _score(self, points: Points) -> str:
         return self._words["points"].format(*points)
 
     def _end_round(self, past: Past, prize: int, first: int, second: int) -> Past:
-        (points_0, points_1), (old_0, old_1) = past
-        new_0, new_1 = told = self._tellings[prize, first, second]
-        points = (points_0 + prize * (first > second), points_1 + prize * (second > first))
-        return Past(points, (f"{old_0}; {new_0}", f"{old_1}; {new_1}") if old_0 else told)
+        (points_0, points_1), (told_0, told_1) = past
+        new_0, new_1 = self._tellings[prize, first, second]
+        link = "; " if told_0 else self._words["history"]
+        told_0 = f"{told_0}{link}{new_0}"
+        told_1 = f"{told_1}{link}{new_1}" if self.hidden_bids else told_0
+        return (points_0 + prize * (first > second), points_1 + prize * (second > first)), (told_0, told_1)
 
     def _tell(self, ended: tuple[int, int, int]) -> tuple[str, str]:
         """Say to each seat how a round ended: with hidden bids each is told its own."""
-        prize, *bids = ended
-        winner = _winner(*bids)
+        prize, first, second = ended
+        winner = _winner(first, second)
         form = self._words["tied" if winner is None else "won"]
         own = [
-            self._words["bid"].format(card=self._names[bid - 1]) if self.hidden_bids else "" for bid in bids
+            self._words["bid"].format(card=self._names[bid - 1]) if self.hidden_bids else ""
+            for bid in (first, second)
         ]
-        return tuple(form.format(prize=prize, bid=bid, winner=winner) for bid in own)
+        return (
+            form.format(prize=prize, bid=own[0], winner=winner),
+            form.format(prize=prize, bid=own[1], winner=winner),
+        )
 
 
 def _winner(first: int, second: int) -> int | None:

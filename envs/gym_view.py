@@ -101,8 +101,8 @@ class TextGameEnv(gymnasium.Env[str, str]):
             self._learner = self._draw_seat()
             self._let_opponent_play(match, self.opponent)
         self._owes_ending = match.ending is not None
-        seat = self._seat_shown(match, 0)
-        return shown(match, seat), _info(match, UNREAD, -1, seat)
+        observation, *_, info = self._result(match, UNREAD, -1)
+        return observation, info
 
     def step(self, action: object) -> Result:
         """Judge the reply of the seat to move. Raises RuntimeError, changing nothing, when the game is over."""
@@ -133,16 +133,13 @@ class TextGameEnv(gymnasium.Env[str, str]):
             match.step(reply.text)
 
     def _result(self, match: Match[Any], reading: Reading, mover: int) -> Result:
-        seat, ending = self._seat_shown(match, mover), match.ending
-        truncated = ending is Ending.TRUNCATED
-        terminated = ending is not None and not truncated
+        seat = match.seat
+        if seat is not None:  # An opponent has played by now, so this is the learner's seat if there is one.
+            return match.prompt, 0.0, False, False, _info(match, reading, mover, seat)
+        seat = max(mover, 0) if self._learner is None else self._learner
         info = _info(match, reading, mover, seat)
-        return shown(match, seat), match.rewards[mover], terminated, truncated, info
-
-    def _seat_shown(self, match: Match[Any], mover: int) -> int:
-        if self._learner is not None:
-            return self._learner
-        return mover if match.seat is None else match.seat
+        truncated = match.ending is Ending.TRUNCATED
+        return shown(match, seat), match.rewards[mover], not truncated, truncated, info
 
 
 def _info(match: Match[Any], reading: Reading, mover: int, seat: int) -> dict[str, Any]:

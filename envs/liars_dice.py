@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations_with_replacement
 from math import factorial, prod
 
@@ -74,7 +75,7 @@ class LiarsDice(Game[LiarsDiceState]):
         self.faces = _checked("faces", faces, 2, MAX_FACES)
         self._words = words
         self._hands = Memo(self._hand)
-        self._heads = Memo(self._head)
+        self._heads = (Memo(partial(self._head, 0)), Memo(partial(self._head, 1)))
         self._faces = words["faces"].split()[:faces]
         self._moves = (*_bids(words["bid"], self._faces, 2 * dice), words["liar"])
         self._number = {move: number for number, move in enumerate(self._moves)}
@@ -101,7 +102,7 @@ class LiarsDice(Game[LiarsDiceState]):
     def observation(self, state: LiarsDiceState, seat: int) -> str:
         moves = self._moves
         bids = ", ".join([moves[bid] for bid in state.bids]) or self._words["none"]
-        return f"{self._heads[state.dice[seat], seat]}{bids}."
+        return f"{self._heads[seat][state.dice[seat]]}{bids}."
 
     def legal(self, state: LiarsDiceState) -> tuple[str, ...]:
         return self._legal[state.bids[-1] if state.bids else -1]
@@ -122,18 +123,18 @@ class LiarsDice(Game[LiarsDiceState]):
         bids = state.bids
         if not bids or bids[-1] != self._liar:
             return 0.0, 0.0
-        count, face = divmod(bids[-2], self.faces)
-        shown = sum(die in (face + 1, self.faces) for hand in state.dice for die in hand)
+        fewer, face = divmod(bids[-2], self.faces)
+        rolled = state.dice[0] + state.dice[1]
+        shown = rolled.count(self.faces) + (rolled.count(face + 1) if face + 1 < self.faces else 0)
         challenger = len(bids) - 1 & 1
-        winner = 1 - challenger if shown > count else challenger
+        winner = 1 - challenger if shown > fewer else challenger
         return (1.0, -1.0) if winner == 0 else (-1.0, 1.0)
 
     def _hand(self, roll: int) -> tuple[int, ...]:
         """Return the sorted faces whose digits `roll` is in base `faces`."""
         return tuple(sorted(roll // self.faces**i % self.faces + 1 for i in range(self.dice)))
 
-    def _head(self, seen: tuple[tuple[int, ...], int]) -> str:
-        hand, seat = seen
+    def _head(self, seat: int, hand: tuple[int, ...]) -> str:
         faces = " ".join(self._faces[face - 1] for face in hand)
         return f"{self._words['you'].format(dice=faces, seat=seat)}\n{self._words['history']}"
 

@@ -80,25 +80,28 @@ class Match(Generic[State]):
         if self.seat is None:
             raise RuntimeError("the game is over; start a new match")
         reading = read_move(reply, self.legal)
-        if reading.move is None:
+        move = reading.move
+        if move is None:
             self._refuse(reading)
             return reading
-        self.state = self.game.play(self.state, reading.move)
+        self.state = self.game.play(self.state, move)
         self.turns += 1
-        self.tries = 0
-        self.notice = ""
+        if self.tries:
+            self.tries = 0
+            self.notice = ""
         self._look()
         return reading
 
     def _look(self) -> None:
         """Read whose turn it is off the state, and close the match if it is nobody's."""
-        self.seat = self.game.seat(self.state)
+        game, state = self.game, self.state
+        self.seat = game.seat(state)
         if self.seat is None:
-            self._end(Ending.PLAYED, self.game.rewards(self.state))
-        elif self.turns >= self.game.max_turns:
-            self._end(Ending.TRUNCATED, self.game.rewards(self.state))
+            self._end(Ending.PLAYED, game.rewards(state))
+        elif self.turns >= game.max_turns:
+            self._end(Ending.TRUNCATED, game.rewards(state))
         else:
-            self.legal = self.game.legal(self.state)
+            self.legal = game.legal(state)
 
     def _refuse(self, reading: Reading) -> None:
         seat = self.seat

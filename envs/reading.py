@@ -60,12 +60,16 @@ def read_move(reply: object, legal: Collection[str] | None) -> Reading:
     >>> read_move("[raise]", ("check", "bet")).problem.value
     'illegal_move'
     """
+    if type(reply) is str:
+        text = reply
     # The type, not isinstance: an object may lie about its __class__, or raise when asked.
-    if type(reply) is not str and not issubclass(type(reply), str):
+    elif issubclass(type(reply), str):
+        text = str.__str__(reply)
+    else:
         return Reading(None, Problem.NOT_TEXT, "Your reply was not text.")
-    text = str.__str__(reply)
-    if legal is not None and text[:1] == "[" and text[-1:] == "]" and text[1:-1] in legal:
-        return _found(text[1:-1])
+    # What a trained player answers, looked up: the whole reply is one legal move.
+    if legal is not None and text[:1] == "[" and text[-1:] == "]" and (move := text[1:-1]) in legal:
+        return _found(move)
     if len(text) > MAX_REPLY:
         return Reading(None, Problem.TOO_LONG, f"Your reply was longer than {MAX_REPLY} characters.")
     public = public_text(text)
