@@ -39,7 +39,8 @@ SKINS = {
         "cards": "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20",
         "you": "You are player {seat}. Your cards: ",
         "other": "Cards of player {seat}: ",
-        "bid": "your bid {card}, ",
+        "bid": "your bid {own}, ",
+        "bids": "bids {first} and {second}, ",
         "won": "prize {prize}: {bid}player {winner} won",
         "tied": "prize {prize}: {bid}tie",
         "history": "Rounds so far: ",
@@ -64,7 +65,8 @@ SKINS = {
         "cards": " ".join(ascii_lowercase[:MAX_CARDS]),
         "you": "You are side {seat}. Your runes: ",
         "other": "Runes of side {seat}: ",
-        "bid": "you offered {card}, ",
+        "bid": "you offered {own}, ",
+        "bids": "{first} and {second} offered, ",
         "won": "relic {prize}: {bid}side {winner} gained it",
         "tied": "relic {prize}: {bid}equal",
         "history": "Past relics: ",
@@ -130,8 +132,7 @@ class Goofspiel(Game[GoofspielState]):
         Args:
             cards: cards a seat and prizes.
             points_order: in what order prizes come up: "descending", "ascending" or "random".
-            hidden_bids: whether a seat learns only who won each prize (open_spiel's `imp_info`), not the bids. With
-                open bids the prompt shows both hands and who won what, not the order in which cards were spent.
+            hidden_bids: whether a seat learns only who won each prize (open_spiel's `imp_info`), not the bids.
             returns: "win_loss", "point_difference" (half the lead) or "total_points" (not zero-sum).
         """
         self.cards = _checked(cards)
@@ -241,18 +242,17 @@ class Goofspiel(Game[GoofspielState]):
         return (points_0 + prize * (first > second), points_1 + prize * (second > first)), (told_0, told_1)
 
     def _tell(self, ended: tuple[int, int, int]) -> tuple[str, str]:
-        """Say to each seat how a round ended: with hidden bids each is told its own."""
-        prize, first, second = ended
-        winner = _winner(first, second)
+        """Say to each seat how a round ended: with hidden bids each is told its own, else both are told both."""
+        prize, *bids = ended
+        winner = _winner(*bids)
         form = self._words["tied" if winner is None else "won"]
-        own = [
-            self._words["bid"].format(card=self._names[bid - 1]) if self.hidden_bids else ""
-            for bid in (first, second)
+        shown = self._words["bid" if self.hidden_bids else "bids"]
+        first, second = names = [self._names[bid - 1] for bid in bids]
+        told = [
+            form.format(prize=prize, winner=winner, bid=shown.format(own=own, first=first, second=second))
+            for own in names
         ]
-        return (
-            form.format(prize=prize, bid=own[0], winner=winner),
-            form.format(prize=prize, bid=own[1], winner=winner),
-        )
+        return told[0], told[1]
 
 
 def _winner(first: int, second: int) -> int | None:

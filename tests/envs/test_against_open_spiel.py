@@ -85,6 +85,11 @@ class Pair:
                 theirs.apply_action(action)
                 resolve(theirs, chance)
 
+    def refined_partition(self) -> int:
+        """Check that no prompt belongs to two information states; return how many prompts there are."""
+        assert all(len(infos) == 1 for infos in self.known.values())
+        return len(self.known)
+
     def same_partition(self) -> int:
         """Check that prompts and information states are in one-to-one correspondence; return how many there are."""
         assert all(len(texts) == 1 for texts in self.told.values())
@@ -208,14 +213,16 @@ def test_goofspiel_whole_tree(cards, order, returns, hidden):
     pair = goofspiel(cards, order, hidden, returns)
     for ours, _ in pair.game.deals():
         pair.walk(ours, prize_outcomes(order)(ours))
-    assert pair.same_partition() > cards
+    # With open bids open_spiel's information state forgets who bid what for which prize; our prompt tells it, because
+    # a seat that forgets its own moves has no exact best response.
+    assert (pair.same_partition() if hidden else pair.refined_partition()) > cards
 
 
 @pytest.mark.parametrize(("games", "hidden"), [(GAMES, True), (GAMES // 2, False)])
 def test_goofspiel_random_games_of_thirteen_cards(games, hidden):
     pair = goofspiel(13, "random", hidden, "win_loss")
     pair.sample(games, seed=6, chance_of=prize_outcomes("random"))
-    pair.same_partition()
+    assert (pair.same_partition() if hidden else pair.refined_partition()) > 13
 
 
 def positions(pair: Pair) -> int:

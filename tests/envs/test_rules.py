@@ -225,6 +225,13 @@ def test_goofspiel_hidden_bids_show_winners_only(hidden):
     assert (game.prompt(first, 0) == game.prompt(second, 0)) is hidden
 
 
+def test_goofspiel_open_bids_are_told_to_both():
+    game = make("Goofspiel-v0", cards=4)
+    state = line(game, start(game), "3", "2")
+    for seat in (0, 1):
+        assert "prize 4: bids 3 and 2, player 0 won" in game.prompt(state, seat)
+
+
 def test_goofspiel_prizes_to_come_are_hidden():
     game = make("Goofspiel-v0", cards=4, points_order="random")
     dealt = {state.prizes: state for state, _ in game.deals()}
