@@ -22,6 +22,9 @@ from .prefix import EMPTY, SHARE_FROM, Context, Ids, Past, common_length
 Slot = tuple[int, int]
 Ints = NDArray[np.int64]
 
+CDF_NUMBERS = 1 << 22
+"""Numbers that are held at once for cumulative distributions: 32 MiB, some thirty rows of a large vocabulary."""
+
 
 class Sampled(NamedTuple):
     """A reply in tokens."""
@@ -43,7 +46,7 @@ class Decoder:
         max_new_tokens: int,
         cache_bytes: int,
     ) -> None:
-        """Take a model, logits -> log-probabilities, and whether a reply is complete."""
+        """Take a model, logits -> log-probabilities, whether a reply is complete, and most bytes to remember."""
         self.model = model
         self.logprobs = logprobs
         self.ends = ends
@@ -66,11 +69,11 @@ class Decoder:
         for step in range(self.max_new_tokens):
             said, parent_K, beam_N = _grow(said, logp_BV, beam_N, uniforms(noise_N[rows_N], step))
             over_K = np.array([step + 1 == self.max_new_tokens or self.ends(s.ids) for s in said])
-            for row, beam in zip(rows_N.tolist(), beam_N.tolist(), strict=True):
-                if over_K[beam]:
-                    done[row] = said[beam]
+            over = [(r, b) for r, b in zip(rows_N.tolist(), beam_N.tolist(), strict=True) if over_K[b]]
+            for row, beam in over:
+                done[row] = said[beam]
             if context is not None:
-                self._remember(context, said, parent_K, [(b, slots[r]) for r, b in zip(rows_N, beam_N, strict=True) if over_K[b]])
+                self._remember(context, said, parent_K, [(beam, slots[row]) for row, beam in over])
             if over_K.all():
                 break
             assert context is not None
@@ -94,33 +97,51 @@ class Decoder:
         new = [b for b, ids in enumerate(batch) if ids not in known]
         if new:
             context, logp_BV = self._read([batch[b] for b in new], [slot_of[b] for b in new])
+            # Known distributions first: they save a whole pass, a cache a part of one.
+            fresh = dict(zip([batch[b] for b in new], logp_BV, strict=True))
+            known |= fresh
+            if logp_BV.nbytes <= self._room():
+                self._first |= fresh
             row_of = dict(zip(new, range(len(new)), strict=True))
             asked = [(row_of[b], slot) for b, slot in zip(beam_N.tolist(), slots, strict=True) if b in row_of]
             self._remember(context, [Sampled(batch[b], (0,)) for b in new], np.arange(len(new)), asked)
-            fresh = dict(zip([batch[b] for b in new], logp_BV, strict=True))
-            known |= fresh
-            if (len(self._first) + len(fresh)) * logp_BV[0].nbytes <= self.cache_bytes:
-                self._first |= fresh
         return None, torch.stack([known[ids] for ids in batch])
 
     def _read(self, batch: list[Ids], slots: list[Slot]) -> tuple[Context, Tensor]:
         """Read prompts, starting each from what its seat, or any prompt before it, has in common with it."""
+        pasts = [self._best_past(ids, self._slots.get(slot, EMPTY)) for ids, slot in zip(batch, slots, strict=True)]
         common = common_length(min(batch), max(batch))
-        if self.cache_bytes and common >= SHARE_FROM and common_length(self._common.ids, batch[0]) < common:
-            shared = Context(self.model, [(EMPTY, 0)])
-            shared.read([batch[0][:common]])
-            (self._common,) = shared.pasts([(0, batch[0][:common])])
-        pasts = [self._best_past(ids, slot) for ids, slot in zip(batch, slots, strict=True)]
+        # A pass of its own pays only if more than one prompt would read these tokens otherwise.
+        if self.cache_bytes and sum(common - n >= SHARE_FROM for _, n in pasts) > 1:
+            shared = self._read_common(batch[0][:common])
+            pasts = [self._best_past(ids, past, shared) for ids, (past, _) in zip(batch, pasts, strict=True)]
         context = Context(self.model, pasts)
         logits_BV = context.read([ids[n:] for ids, (_, n) in zip(batch, pasts, strict=True)])
         return context, self.logprobs(logits_BV)
 
-    def _best_past(self, ids: Ids, slot: Slot) -> tuple[Past, int]:
+    def _read_common(self, ids: Ids) -> Past:
+        """Read what prompts have in common, and keep it for later ones if there is room."""
+        past, n = self._best_past(ids)
+        context = Context(self.model, [(past, n)])
+        context.read([ids[n:]])
+        (past,) = context.pasts([(0, ids)])
+        if past.bytes <= self._room() + self._common.bytes:
+            self._common = past
+        return past
+
+    def _best_past(self, ids: Ids, *others: Past) -> tuple[Past, int]:
         """Return the past that shares most with a prompt and how much; at least one token is left to read."""
-        options = (self._slots.get(slot, EMPTY), self._common)
+        options = (*others, self._common)
         shared = [common_length(past.ids, ids) for past in options]
         best = int(np.argmax(shared))
         return options[best], min(shared[best], len(ids) - 1)
+
+    def _room(self) -> int:
+        """Return how many of `cache_bytes` are not taken."""
+        pasts = {id(past): past.bytes for past in (*self._slots.values(), self._common)}
+        some = next(iter(self._first.values()), None)
+        first = 0 if some is None else len(self._first) * some.nbytes
+        return self.cache_bytes - sum(pasts.values()) - first
 
     def _remember(
         self, context: Context, said: list[Sampled], row_of_beam: Ints, asked: Sequence[tuple[int, Slot]]
@@ -134,7 +155,7 @@ class Decoder:
             return
         for _, slot in asked:
             self._slots.pop(slot, None)
-        room = self.cache_bytes - sum({id(past): past.bytes for past in self._slots.values()}.values())
+        room = self._room()
         fits: dict[int, tuple[int, Ids]] = {}
         for beam in dict.fromkeys(beam for beam, _ in asked):
             ids = (*said[beam].prompt_ids, *said[beam].ids[:-1])
@@ -149,7 +170,10 @@ class Decoder:
 def _grow(
     said: list[Sampled], logp_BV: Tensor, beam_N: Ints, uniform_N: NDArray[np.float64]
 ) -> tuple[list[Sampled], Ints, Ints]:
-    """Sample one token a row. Returns the new beams, each one's parent, and the new beam of each row."""
+    """Sample one token a row. Returns the new beams, each one's parent, and the new beam of each row.
+
+    Raises FloatingPointError if the model's output is not a distribution.
+    """
     vocabulary = logp_BV.shape[1]
     token_N = _inverse_cdf(logp_BV, beam_N, uniform_N)
     pair_K, beam_N = np.unique(beam_N * vocabulary + token_N, return_inverse=True)
@@ -163,19 +187,25 @@ def _grow(
 
 
 def _inverse_cdf(logp_BV: Tensor, beam_N: Ints, uniform_N: NDArray[np.float64]) -> Ints:
-    """Return the token at which each row's cumulative distribution passes its number. int64, [N]."""
+    """Return the token at which each row's cumulative distribution passes its number; M is most rows of a beam."""
     order = np.argsort(beam_N, kind="stable")
     count_B = np.bincount(beam_N, minlength=len(logp_BV))
     column_N = np.arange(len(beam_N)) - np.repeat(np.cumsum(count_B) - count_B, count_B)
     wanted_BM = np.zeros((len(logp_BV), count_B.max()))
     wanted_BM[beam_N[order], column_N] = uniform_N[order]
-    cdf_BV = logp_BV.double().exp().cumsum(-1)
-    total_B1 = cdf_BV[:, -1:].contiguous()
-    wanted = torch.as_tensor(wanted_BM, device=cdf_BV.device) * total_B1
-    token_BM = torch.searchsorted(cdf_BV, wanted, right=True)
-    # A sum that rounds down must not select a token of probability zero beyond the last possible one.
-    last_B1 = torch.searchsorted(cdf_BV, total_B1)
-    token_BM = torch.minimum(token_BM, last_B1)
+    step = max(1, CDF_NUMBERS // logp_BV.shape[1])
+    parts = zip(logp_BV.split(step), torch.as_tensor(wanted_BM).split(step), strict=True)
+    token_BM = torch.cat([_invert(logp, wanted.to(logp.device)) for logp, wanted in parts])
     token_N = np.empty(len(beam_N), dtype=np.int64)
     token_N[order] = token_BM.cpu().numpy()[beam_N[order], column_N]
     return token_N
+
+
+def _invert(logp_BV: Tensor, uniform_BM: Tensor) -> Tensor:
+    cdf_BV = logp_BV.double().exp().cumsum(-1)
+    total_B1 = cdf_BV[:, -1:].contiguous()
+    if not torch.isfinite(total_B1).all():
+        raise FloatingPointError("the model's logits are not finite; lower the learning rate, or load it in float32")
+    token_BM = torch.searchsorted(cdf_BV, uniform_BM * total_B1, right=True)
+    # A sum that rounds down must not select a token of probability zero beyond the last possible one.
+    return torch.minimum(token_BM, torch.searchsorted(cdf_BV, total_B1))

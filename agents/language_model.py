@@ -6,6 +6,7 @@ top-p, which would make the sampler's log-probabilities other than the learner's
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from .agent import Message, Prompt, Reply
 from .decoding import Decoder, Sampled
-from .prefix import Ids, can_cut, reply_logits
+from .prefix import Ids, can_continue, can_cut, reply_logits
 
-MAX_REMEMBERED = 65_536
-"""Prompts whose token ids are kept before the memory is emptied."""
+MAX_REMEMBERED = 1 << 21
+"""Prompt tokens that are kept, some 100 MB, before the memory is emptied."""
+
+
+class _Steps:
+    """Counts the steps that any optimizer of the process has taken."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        register_optimizer_step_post_hook(self._count)
+
+    def _count(self, *_: Any) -> None:
+        self.taken += 1
+
+
+_steps = _Steps()
 
 
 class LanguageModelAgent:
@@ -34,7 +50,7 @@ class LanguageModelAgent:
         name: str = "model",
         temperature: float = 1.0,
         max_new_tokens: int | None = None,
-        stop: Sequence[str] | None = None,
+        stop: str | Sequence[str] | None = None,
         chat_template_kwargs: dict[str, Any] | None = None,
         cache_bytes: int = 1 << 28,
         batch_tokens: int = 1 << 15,
@@ -51,30 +67,41 @@ class LanguageModelAgent:
             chat_template_kwargs: passed to the chat template, for instance `{"enable_thinking": False}`.
             cache_bytes: memory for key-value caches kept across turns; 0 keeps none.
             batch_tokens: most prompt tokens computed in one forward pass.
+
+        Raises ValueError if a number is out of range, the model names no end token, or it cannot read on from a cache.
         """
         settings = model.generation_config
         if temperature < 0:
             raise ValueError(f"temperature must be 0 or more, not {temperature}")
         if max_new_tokens is not None and max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be 1 or more, not {max_new_tokens}")
+        if not can_continue(model):
+            raise ValueError(
+                f"{model.config.model_type} models take no past_key_values, so they cannot be sampled from here; "
+                "take a transformer, or a hybrid such as Qwen3-Next"
+            )
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.name = name
         self.temperature = temperature
-        self.stop = tuple(settings.stop_strings or ()) if stop is None else tuple(stop)
+        self.stop = _stop_strings(settings.stop_strings if stop is None else stop)
         self.chat_template_kwargs = chat_template_kwargs or {}
         self.batch_tokens = batch_tokens
-        self.eos = _end_tokens(settings.eos_token_id, tokenizer.eos_token_id)
+        self.eos = _end_tokens(tokenizer.eos_token_id, settings.eos_token_id)
+        self.max_new_tokens = max_new_tokens or settings.max_new_tokens or 256
         self._decoder = Decoder(
             model,
             logprobs=self.logprobs,
             ends=self._ends,
-            max_new_tokens=max_new_tokens or settings.max_new_tokens or 256,
+            max_new_tokens=self.max_new_tokens,
             cache_bytes=cache_bytes if can_cut(model) else 0,
         )
+        special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        self._special = re.compile("|".join(map(re.escape, special)) or "(?!)")
         self._encoded: dict[tuple[Message, ...], Ids] = {}
+        self._encoded_tokens = 0
         self._stops_at: dict[int, bool] = {}
-        self._weights: tuple[int, ...] = ()
+        self._weights: tuple[float, ...] = ()
 
     @classmethod
     def from_pretrained(
@@ -82,12 +109,12 @@ class LanguageModelAgent:
         path: str | Path,
         *,
         device: str | None = None,
-        dtype: str = "auto",
+        dtype: str | torch.dtype = "auto",
         attn_implementation: str | None = None,
         trust_remote_code: bool = False,
         **settings: Any,
     ) -> LanguageModelAgent:
-        """Load a model directory or a hub name. `settings` are those of the constructor.
+        """Load a model directory or a hub name, onto the GPU if there is one. `settings` are those of the constructor.
 
         Raises OSError, as transformers does, if there is no such model.
         """
@@ -106,31 +133,64 @@ class LanguageModelAgent:
         self.tokenizer.save_pretrained(path)
 
     def flush(self) -> None:
-        """Forget everything computed with the present weights. Called by itself when they change in place."""
+        """Forget everything computed with the present weights.
+
+        Called by itself after optimizer steps and when parameters change in place or are replaced. What torch keeps no
+        count of is not noticed and needs this call: writing into `parameter.data`, switching an adapter on or off.
+        """
         self._decoder.flush()
 
     def encode(self, messages: tuple[Message, ...]) -> Ids:
         """Return the token ids that the model reads for a chat, up to where its reply begins."""
         known = self._encoded.get(messages)
         if known is None:
-            if len(self._encoded) >= MAX_REMEMBERED:
+            known = self._encode(messages)
+            self._encoded_tokens += len(known)
+            if self._encoded_tokens > MAX_REMEMBERED:
                 self._encoded.clear()
-            known = self._encoded[messages] = self._encode(messages)
+                self._encoded_tokens = len(known)
+            self._encoded[messages] = known
         return known
 
     def _encode(self, messages: tuple[Message, ...]) -> Ids:
+        # A player's text must not end its own turn and open another's.
+        safe = [m._replace(content=self._special.sub(_split, m.content)) for m in messages]
         if self.tokenizer.chat_template is None:
-            return tuple(self.tokenizer("\n\n".join(m.content for m in messages)).input_ids)
-        text = self.tokenizer.apply_chat_template(
-            [m._asdict() for m in messages], tokenize=False, add_generation_prompt=True, **self.chat_template_kwargs
-        )
-        return tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
+            ids = self.tokenizer("\n\n".join(m.content for m in safe)).input_ids
+        else:
+            text = self.tokenizer.apply_chat_template(
+                [m._asdict() for m in safe],
+                tokenize=False,
+                add_generation_prompt=True,
+                **self.chat_template_kwargs,
+            )
+            ids = self.tokenizer(text, add_special_tokens=False).input_ids
+        self._check_length(len(ids))
+        return tuple(ids)
+
+    def _check_length(self, prompt: int) -> None:
+        if not prompt:
+            raise ValueError("the prompt is empty: a model needs one token or more to read")
+        limit = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        # The last token of a reply is not read.
+        if limit and prompt + self.max_new_tokens - 1 > limit:
+            raise ValueError(
+                f"a prompt of {prompt} tokens and a reply of up to {self.max_new_tokens} do not fit the model's "
+                f"context of {limit}; lower max_new_tokens, shorten the prompts, or raise "
+                "config.max_position_embeddings if the model can read further"
+            )
 
     def encode_move(self, move: str) -> Ids:
-        """Return the ids of the whole canonical reply `[move]`, with the end token unless a stop string ends it."""
+        """Return the ids of the whole canonical reply `[move]`.
+
+        An end token closes it unless a stop string or `max_new_tokens` does. Raises ValueError if the move is longer.
+        """
         text = f"[{move}]"
         ids = tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
-        return ids if any(s in text for s in self.stop) else (*ids, self.eos[0])
+        if len(ids) > self.max_new_tokens:
+            raise ValueError(f"{text!r} takes {len(ids)} tokens; raise max_new_tokens, now {self.max_new_tokens}")
+        closed = len(ids) == self.max_new_tokens or any(s in text for s in self.stop)
+        return ids if closed else (*ids, self.eos[0])
 
     def logprobs(self, logits: Tensor) -> Tensor:
         """Return the log-probabilities that this player samples with. [..., V] in, [..., V] out."""
@@ -164,12 +224,14 @@ class LanguageModelAgent:
     def move_probabilities(self, prompts: Sequence[Prompt]) -> list[NDArray[np.float64]]:
         """Return the exact probability of each legal move's whole canonical reply, at the sampling temperature.
 
-        What is left to one is the mass of every other reply.
+        What is left to one is the mass of every other reply. Where the move is free text the array is empty.
         """
+        self._notice_new_weights()
         keys = [self.encode(prompt.messages) for prompt in prompts]
         moves: dict[Ids, dict[str, None]] = {}
         for ids, prompt in zip(keys, prompts, strict=True):
-            moves.setdefault(ids, {}).update(dict.fromkeys(prompt.legal or ()))
+            if prompt.legal:
+                moves.setdefault(ids, {}).update(dict.fromkeys(prompt.legal))
         known: dict[tuple[Ids, str], float] = {}
         for batch in self._batches(list(moves)):
             asked = [(b, move) for b, ids in enumerate(batch) for move in moves[ids]]
@@ -181,9 +243,12 @@ class LanguageModelAgent:
         """Return the log-probability of each whole reply, given as (its prompt in the batch, ids)."""
         logp_NV = self.logprobs(reply_logits(self.model, batch, replies))
         ids_N = torch.tensor([token for _, ids in replies for token in ids], device=logp_NV.device)
-        logp_N = logp_NV.gather(1, ids_N[:, None])[:, 0].double().cpu().numpy()
+        logp_N = logp_NV.gather(1, ids_N[:, None])[:, 0].double()
+        # Any end token ends a reply, whichever stands for them in its canonical form.
+        ends_N = ids_N == self.eos[0]
+        logp_N[ends_N] = logp_NV[ends_N][:, list(self.eos)].double().logsumexp(-1)
         starts = np.cumsum([0, *(len(ids) for _, ids in replies[:-1])])
-        return np.asarray(np.add.reduceat(logp_N, starts))
+        return np.asarray(np.add.reduceat(logp_N.cpu().numpy(), starts))
 
     def _batches(self, distinct: list[Ids]) -> Iterator[list[Ids]]:
         """Split prompts into batches of at most `batch_tokens`, prompts of like length together."""
@@ -197,8 +262,12 @@ class LanguageModelAgent:
             yield batch
 
     def _notice_new_weights(self) -> None:
-        # Every in-place change of a tensor, an optimizer step included, raises its version.
-        now = tuple(p._version for p in self.model.parameters())
+        if self.model.training:
+            self.model.eval()
+        # Every in-place change of a tensor raises its version, except in fused optimizers. What was remembered is of
+        # one temperature, too.
+        tensors = [n for p in self.model.parameters() for n in (p.data_ptr(), p._version)]
+        now = (self.temperature, _steps.taken, *tensors)
         if now != self._weights:
             self._decoder.flush()
             self._weights = now
@@ -212,7 +281,8 @@ class LanguageModelAgent:
         may_end = self._stops_at.get(last)
         if may_end is None:
             text = self.tokenizer.decode([last])
-            may_end = self._stops_at[last] = any(s[-1] in text for s in self.stop)
+            # A token may hold the last bytes of a character only; by itself it then reads as U+FFFD.
+            may_end = self._stops_at[last] = any(s[-1] in text or "\ufffd" in text for s in self.stop)
         if not may_end:
             return False
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
@@ -220,8 +290,20 @@ class LanguageModelAgent:
 
 
 def _end_tokens(*found: int | list[int] | None) -> tuple[int, ...]:
-    """Return the end tokens of a generation config and a tokenizer; raise ValueError if neither names one."""
+    """Return the end tokens of a tokenizer and a generation config; raise ValueError if neither names one."""
     tokens = [t for f in found if f is not None for t in (f if isinstance(f, list) else [f])]
     if not tokens:
         raise ValueError("the model has no end token; set generation_config.eos_token_id")
     return tuple(dict.fromkeys(tokens))
+
+
+def _stop_strings(found: str | Sequence[str] | None) -> tuple[str, ...]:
+    stop = (found,) if isinstance(found, str) else tuple(found or ())
+    if "" in stop:
+        raise ValueError("a stop string is empty; leave it out")
+    return stop
+
+
+def _split(special: re.Match[str]) -> str:
+    """Return a special token's text so that it is read as text: `<|im_end|>` as `< |im_end|>`."""
+    return f"{special[0][0]} {special[0][1:]}"

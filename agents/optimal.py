@@ -69,9 +69,7 @@ class OptimalAgent:
         except ValueError as error:
             raise ValueError(f"{game.name} cannot be solved exactly: {error}") from None
         if np.abs(tree.rewards_S2.sum(axis=1)).max() > _TIE:
-            raise ValueError(
-                f"{game.name} is not zero-sum, so no play is best against everyone; choose another agent"
-            )
+            raise ValueError(f"{game.name} is not zero-sum, so no play is best against everyone; choose another agent")
         if not tree.perfect_information and len(tree.prompts) > self.max_prompts:
             raise ValueError(
                 f"{game.name} hides information and has {len(tree.prompts):,} prompts, more than "

@@ -82,9 +82,7 @@ class ScriptedAgent:
         if callable(self._replies):
             return self._replies(prompt)
         if self._said >= len(self._replies):
-            raise IndexError(
-                f"{self.name} has said all its {len(self._replies)} replies; give it more, or a function"
-            )
+            raise IndexError(f"{self.name} has said all its {len(self._replies)} replies; give it more, or a function")
         self._said += 1
         return self._replies[self._said - 1]
 

@@ -1,15 +1,17 @@
 """Reading token sequences with whatever was read before: key-value caches by row, shared prefixes computed once.
 
-Rows are left-padded and pads are masked, so any causal model of transformers that honours `attention_mask` and
-`position_ids` works unchanged. Left out: paged caches and models with sliding-window or recurrent layers, whose
-caches cannot be cut at a prefix; `can_cut` tells them apart and they read every prompt whole.
+Rows are left-padded and pads are masked, so any causal model of transformers works unchanged. Left out: paged caches,
+and cutting the caches of sliding-window and recurrent models; `can_cut` tells them apart, and they read every prompt
+whole, so that no pad ever stands between two tokens.
 
-Shapes: B rows, T columns, V vocabulary, L layers, H key-value heads, D head size.
+Shapes: B rows, T columns, C columns of one chunk, V vocabulary, F numbers that all layers keep of a token, H key-value
+heads and D head size of one layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +32,9 @@ class Past:
 
     ids: Ids
     kv: Tensor | None
-    """Keys and values, [2, L, H, len(ids), D]; None for the empty sequence."""
+    """Each layer's keys and its values side by side, [len(ids), F]; None for the empty sequence."""
+    shapes: tuple[tuple[int, int], ...] = ()
+    """(H, D) of each of them. Keys and values may differ, as in multi-head latent attention."""
 
     @property
     def bytes(self) -> int:
@@ -42,8 +46,26 @@ EMPTY = Past((), None)
 
 
 def can_cut(model: Any) -> bool:
-    """Whether every layer's cache is a plain one, which can be cut at any prefix."""
-    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
+    """Whether what the model remembers can be cut at any prefix and read on from with pads in between.
+
+    So it is if every layer keeps all keys and values, and distance is counted in positions, not in columns.
+    """
+    plain = all(type(layer) is DynamicLayer for layer in DynamicCache(config=model.config).layers)
+    # GPT-Neo has local layers that its cache does not show.
+    local = "local" in getattr(model.config, "attention_layers", ())
+    return plain and not local and "position_ids" in _parameters(model)
+
+
+def can_continue(model: Any) -> bool:
+    """Whether the model can read on from a cache of transformers at all; Mamba and RWKV keep their own kind."""
+    return "past_key_values" in _parameters(model)
+
+
+def _parameters(model: Any) -> Collection[str]:
+    # What torch.compile and PEFT wrap around a model passes on whatever it is given.
+    inner = getattr(model, "_orig_mod", model)
+    inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
+    return inspect.signature(inner.forward).parameters
 
 
 def common_length(a: Sequence[int], b: Sequence[int]) -> int:
@@ -61,30 +83,33 @@ class Context:
         """Start from the first n tokens of each past, given as (past, n) pairs."""
         self.model = model
         self.device = model.device
-        self.cache = DynamicCache()
+        self.cache = DynamicCache(config=model.config)
         self.is_token_BT = _alignment([n for _, n in pasts]).to(self.device)
         if self.is_token_BT.shape[1]:
             self._load(pasts)
 
     def _load(self, pasts: Sequence[tuple[Past, int]]) -> None:
-        some = next(past.kv for past, n in pasts if n and past.kv is not None)
+        some, shapes = next((past.kv, past.shapes) for past, n in pasts if n and past.kv is not None)
         width = self.is_token_BT.shape[1]
-        two, layers, heads, _, size = some.shape
-        kv = some.new_zeros((two, layers, len(pasts), heads, width, size))
+        kv_BTF = some.new_zeros((len(pasts), width, some.shape[1]))
         for row, (past, n) in enumerate(pasts):
             if n and past.kv is not None:
-                kv[:, :, row, :, width - n :] = past.kv[:, :, :, :n]
-        for layer in range(layers):
-            self.cache.update(kv[0, layer], kv[1, layer], layer)
+                kv_BTF[row, width - n :] = past.kv[:n]
+        parts = kv_BTF.split([heads * size for heads, size in shapes], 2)
+        kv = [part.unflatten(2, shape).transpose(1, 2) for part, shape in zip(parts, shapes, strict=True)]
+        for layer in range(len(kv) // 2):
+            self.cache.update(kv[2 * layer], kv[2 * layer + 1], layer)
 
-    def read(self, chunks: Sequence[Sequence[int]], *, every: bool = False) -> Tensor:
-        """Read one chunk a row (one token or more each).
+    def read(self, chunks: Sequence[Sequence[int]]) -> Tensor:
+        """Read one chunk a row (one token or more each). Returns the logits after each, float32 [B, V]."""
+        return self.read_last(chunks, 1)[:, 0]
 
-        Returns the float32 logits after each row's last token, [B, V]; with `every`, after each column of the
-        left-padded chunk, [B, C, V].
+    def read_last(self, chunks: Sequence[Sequence[int]], keep: int) -> Tensor:
+        """Read one chunk a row. Returns the logits after each of the last `keep` columns, float32 [B, keep, V].
+
+        Chunks are aligned right, so a shorter chunk's first columns hold nothing of meaning.
         """
-        lengths = [len(chunk) for chunk in chunks]
-        is_token_BC = _alignment(lengths).to(self.device)
+        is_token_BC = _alignment([len(chunk) for chunk in chunks]).to(self.device)
         ids_BC = torch.zeros(is_token_BC.shape, dtype=torch.long)
         for row, chunk in enumerate(chunks):
             ids_BC[row, ids_BC.shape[1] - len(chunk) :] = torch.as_tensor(chunk)
@@ -97,34 +122,40 @@ class Context:
             position_ids=position_BC,
             past_key_values=self.cache,
             use_cache=True,
-            logits_to_keep=0 if every else 1,
-        ).logits.float()
-        return logits if every else logits[:, -1]
+            logits_to_keep=keep,
+        ).logits
+        return logits[:, -keep:].float()
 
     @property
     def token_bytes(self) -> int:
         """Bytes of keys and values a token of one row."""
-        keys = [layer.keys for layer in self.cache.layers]
-        return sum(2 * k.shape[1] * k.shape[3] * k.element_size() for k in keys)
+        return sum(x.shape[1] * x.shape[3] * x.element_size() for x in self._kv())
+
+    def _kv(self) -> list[Tensor]:
+        """Return each layer's keys and its values, [B, H, T, D]."""
+        return [x for layer in self.cache.layers for x in (layer.keys, layer.values)]
 
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these rows, in this order; a row may be repeated."""
         if list(rows) == list(range(len(self.is_token_BT))):
             return
         index = torch.as_tensor(rows, device=self.device)
-        self.cache.batch_select_indices(index)
+        # Not `batch_select_indices`, which recurrent layers lack.
+        self.cache.reorder_cache(index)
         self.is_token_BT = self.is_token_BT[index]
 
     def pasts(self, read: Sequence[tuple[int, Ids]]) -> list[Past]:
         """Return what is remembered of some rows, given as (row, the tokens it has read)."""
         if not read:
             return []
-        layers = self.cache.layers
-        kv = torch.stack([torch.stack([x.keys for x in layers]), torch.stack([x.values for x in layers])])
-        columns = [self.is_token_BT[row].nonzero()[:, 0] for row, _ in read]
+        rows = torch.as_tensor([row for row, _ in read], device=self.device)
+        kv = self._kv()
+        kv_RTF = torch.cat([x[rows].transpose(1, 2).flatten(2) for x in kv], 2)
+        shapes = tuple((x.shape[1], x.shape[3]) for x in kv)
+        is_token_RT = self.is_token_BT[rows].bool()
         return [
-            Past(ids, kv[:, :, row].index_select(3, column))
-            for (row, ids), column in zip(read, columns, strict=True)
+            Past(ids, kv_TF[is_token_T], shapes)
+            for (_, ids), kv_TF, is_token_T in zip(read, kv_RTF, is_token_RT, strict=True)
         ]
 
 
@@ -140,9 +171,9 @@ def read_shared(model: Any, prompts: Sequence[Ids]) -> tuple[Context, Tensor]:
 
     Returns the context and the logits after each prompt, [B, V].
     """
-    shared = common_length(min(prompts), max(prompts)) if len(prompts) > 1 and can_cut(model) else 0
+    shared = common_length(min(prompts), max(prompts)) if len(prompts) > 1 else 0
     shared = min(shared, min(map(len, prompts)) - 1)
-    if shared < SHARE_FROM:
+    if shared < SHARE_FROM or not can_cut(model):
         context = Context(model, [(EMPTY, 0)] * len(prompts))
         return context, context.read(prompts)
     context = Context(model, [(EMPTY, 0)])
@@ -164,11 +195,17 @@ def reply_logits(model: Any, prompts: Sequence[Ids], replies: Sequence[tuple[int
     context, first_PV = read_shared(model, prompts)
     owner = [prompt for prompt, _ in replies]
     longer = [i for i, (_, ids) in enumerate(replies) if len(ids) > 1]
-    parts = [first_PV[owner[i]][None] for i in range(len(replies))] if longer else [first_PV[owner]]
-    if longer:
+    if not longer:
+        return first_PV[owner]
+    parts = [first_PV[owner[i]][None] for i in range(len(replies))]
+    rest = [replies[i][1][:-1] for i in longer]
+    keep = max(map(len, rest))
+    if can_cut(model):
         context.select([owner[i] for i in longer])
-        rest = [replies[i][1][:-1] for i in longer]
-        after_BCV = context.read(rest, every=True)
-        for row, i in enumerate(longer):
-            parts[i] = torch.cat([parts[i], after_BCV[row, after_BCV.shape[1] - len(rest[row]) :]])
+        after_BCV = context.read_last(rest, keep)
+    else:
+        whole = [prompts[owner[i]] + ids for i, ids in zip(longer, rest, strict=True)]
+        after_BCV = Context(model, [(EMPTY, 0)] * len(longer)).read_last(whole, keep)
+    for row, i in enumerate(longer):
+        parts[i] = torch.cat([parts[i], after_BCV[row, keep - len(rest[row]) :]])
     return torch.cat(parts)

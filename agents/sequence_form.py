@@ -49,9 +49,7 @@ def equilibrium(tree: Tree[Any]) -> Floats:
         objective,
         A_ub=hstack([-payoff.T, second.constraints.T], format="csr"),
         b_ub=np.zeros(second.size),
-        A_eq=hstack(
-            [first.constraints, csr_array((first.constraints.shape[0], second.constraints.shape[0]))]
-        ),
+        A_eq=hstack([first.constraints, csr_array((first.constraints.shape[0], second.constraints.shape[0]))]),
         b_eq=np.eye(1, first.constraints.shape[0])[0],
         bounds=[(0, None)] * first.size + [(None, None)] * second.constraints.shape[0],
         method="highs",
@@ -98,9 +96,7 @@ def _payoff(tree: Tree[Any], first: _Sequences, second: _Sequences) -> Any:
     return coo_array((rewards, (pairs[0], pairs[1])), shape=(first.size, second.size)).tocsr()
 
 
-def _advance(
-    tree: Tree[Any], first: _Sequences, second: _Sequences, rows: Ints, chance: Floats
-) -> tuple[Ints, Floats]:
+def _advance(tree: Tree[Any], first: _Sequences, second: _Sequences, rows: Ints, chance: Floats) -> tuple[Ints, Floats]:
     """Play every legal move in every row; rows that come to be the same are added up."""
     degree = np.diff(tree.first_edge_S)[rows[0]]
     parent = np.repeat(np.arange(len(degree)), degree)

@@ -22,8 +22,9 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-# A bracketed move; a word, a digit or a sign with the space before it; other whitespace.
-_PIECES = r"\[[^\[\]\s]+(?: [^\[\]\s]+)*\]| ?[A-Za-z]+| ?[0-9]| ?[^\sA-Za-z0-9\[]|\[|\s"
+# A bracketed move; a word (with one digit after it, as in X5), a digit or a sign, with the space before it; other
+# whitespace.
+_PIECES = r"\[[^\[\]\s]+(?: [^\[\]\s]+)*\]| ?[A-Za-z]+[0-9]?| ?[0-9]| ?[^\sA-Za-z0-9\[]|\[|\s"
 
 
 def tiny_agent(
@@ -45,7 +46,7 @@ def tiny_agent(
         seed: of the weights and of the games that make the corpus.
         hidden: width of the model.
         layers: its depth.
-        heads: attention heads; half as many key-value heads.
+        heads: attention heads; half as many key-value heads if their number is even.
         vocabulary: most entries of the tokenizer.
         corpus_games: random games of each game in the tokenizer's corpus.
         name: what the player is called.
@@ -62,7 +63,7 @@ def tiny_agent(
         intermediate_size=3 * hidden,
         num_hidden_layers=layers,
         num_attention_heads=heads,
-        num_key_value_heads=max(heads // 2, 1),
+        num_key_value_heads=heads // 2 if heads % 2 == 0 else heads,
         head_dim=hidden // heads,
         max_position_embeddings=4096,
         tie_word_embeddings=True,
@@ -73,15 +74,22 @@ def tiny_agent(
         eos_token_id=tokenizer.eos_token_id,
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Not `torch.manual_seed`, which would seed the GPU's generators too.
+        torch.default_generator.manual_seed(seed)
         model = Qwen3ForCausalLM(config)
     settings_of_generation = model.generation_config
     settings_of_generation.eos_token_id = tokenizer.eos_token_id
     settings_of_generation.pad_token_id = tokenizer.pad_token_id
     settings_of_generation.do_sample = True
     settings_of_generation.stop_strings = ["]"]
-    settings_of_generation.max_new_tokens = max(len(tokenizer(f"[{m}]").input_ids) for m in moves) if moves else 64
+    settings_of_generation.max_new_tokens = _reply_length(tokenizer, moves)
     return LanguageModelAgent(model, tokenizer, name=name, **settings)
+
+
+def _reply_length(tokenizer: Any, moves: list[str]) -> int:
+    """Return most tokens of a reply: one where every move seen is one token, else room for longer unseen moves."""
+    longest = max((len(tokenizer(f"[{move}]").input_ids) for move in moves), default=32)
+    return 1 if longest == 1 else 2 * longest
 
 
 def train_tokenizer(corpus: Iterable[str], vocabulary: int) -> Any:

@@ -369,9 +369,7 @@ to join 700 characters into a prompt), `Match` 0.3 more and the view 1.1 more: 5
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=0.04, help="CPU-seconds a turn")
-    parser.add_argument(
-        "--repeats", type=int, default=41, help="interleaved turns of each; the median counts"
-    )
+    parser.add_argument("--repeats", type=int, default=41, help="interleaved turns of each; the median counts")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     args = parser.parse_args()
     games = {}

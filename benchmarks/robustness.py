@@ -120,12 +120,9 @@ def brackets() -> Iterator[str]:
 
 
 def characters() -> Iterator[str]:
+    yield from (f"[{chr(code)}]" for code in (*range(0, 32, 3), 127, 0x85, 0xA0, 0xAD, 0x600, 0x200B, 0x200D, 0x202E))
     yield from (
-        f"[{chr(code)}]" for code in (*range(0, 32, 3), 127, 0x85, 0xA0, 0xAD, 0x600, 0x200B, 0x200D, 0x202E)
-    )
-    yield from (
-        f"[{chr(code)}no]"
-        for code in (0x2066, 0x2028, 0xD800, 0xDFFF, 0xE000, 0xFEFF, 0xFFFE, 0xFFFF, 0x10FFFF)
+        f"[{chr(code)}no]" for code in (0x2066, 0x2028, 0xD800, 0xDFFF, 0xE000, 0xFEFF, 0xFFFE, 0xFFFF, 0x10FFFF)
     )
     yield from (
         "\ud800[no]\udfff",
@@ -138,12 +135,10 @@ def characters() -> Iterator[str]:
 
 def numbers() -> Iterator[str]:
     yield from (
-        f"[{n}]"
-        for n in ("-1", "+1", "01", "1.0", "1e3", "0x1", "0b1", "1_000", "nan", "inf", "-0", "1/2", "1,2")
+        f"[{n}]" for n in ("-1", "+1", "01", "1.0", "1e3", "0x1", "0b1", "1_000", "nan", "inf", "-0", "1/2", "1,2")
     )
     yield from (
-        f"[{n}]"
-        for n in ("99", "1000000000", "2147483648", "18446744073709551616", "1 1", "1;1", "None", "True")
+        f"[{n}]" for n in ("99", "1000000000", "2147483648", "18446744073709551616", "1 1", "1;1", "None", "True")
     )
 
 
@@ -284,9 +279,7 @@ def main() -> None:
         "worst_ms_by_kind": {
             k.__name__: round(max(r["ms"] for r in rows if r["kind"] == k.__name__), 3) for k in KINDS
         },
-        "worst_ms_by_game": {
-            id: round(max(r["ms"] for r in rows if r["game"] == id), 3) for id in list_games()
-        },
+        "worst_ms_by_game": {id: round(max(r["ms"] for r in rows if r["game"] == id), 3) for id in list_games()},
         "python": platform.python_version(),
     }
     RESULTS.parent.mkdir(exist_ok=True)

@@ -121,9 +121,7 @@ def _check_copies(game: Game[Any], thing: Any, what: str) -> tuple[Any, Any]:
     try:
         return pickle.loads(pickle.dumps(thing)), copy.deepcopy(thing)
     except Exception as error:  # noqa: BLE001
-        _broken(
-            game, f"{what} does not pickle and copy ({error})", "keep lambdas and open files out of it", error
-        )
+        _broken(game, f"{what} does not pickle and copy ({error})", "keep lambdas and open files out of it", error)
 
 
 def _check_deal(game: Game[Any], state: Any, seed: list[int]) -> None:
@@ -205,9 +203,7 @@ def _check_pair(game: Game[Any], pair: Any, what: str) -> None:
     if not all(low <= reward <= high for reward in pair):
         _broken(game, f"{what} returned {pair}", f"keep to reward_range = {game.reward_range}, or widen it")
     if game.zero_sum and not math.isclose(sum(pair), 0.0, abs_tol=1e-9):
-        _broken(
-            game, f"{what} returned {pair}, not zero-sum", "set zero_sum = False, or make the two sum to zero"
-        )
+        _broken(game, f"{what} returned {pair}, not zero-sum", "set zero_sum = False, or make the two sum to zero")
 
 
 def _check_legal(spot: Spot) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from enum import Enum
+from enum import StrEnum
 from functools import lru_cache
 from typing import ClassVar, Generic, TypeVar
 
@@ -17,7 +17,7 @@ import numpy as np
 State = TypeVar("State")
 
 
-class Ending(str, Enum):
+class Ending(StrEnum):
     """Why a game ended."""
 
     PLAYED = "played"

@@ -61,13 +61,9 @@ class TextGameEnv(gymnasium.Env[str, str]):
         if seat not in (None, 0, 1):
             raise ValueError(f"seat must be 0, 1 or None, not {seat!r}")
         if seat is not None and opponent is None:
-            raise ValueError(
-                "seat= says which seat the learner holds against opponent=; give both or neither"
-            )
+            raise ValueError("seat= says which seat the learner holds against opponent=; give both or neither")
         if opponent is not None and not isinstance(opponent, Opponent):
-            raise TypeError(
-                f"opponent must have reply(prompts), like the agents of sparring.agents; got {opponent!r}"
-            )
+            raise TypeError(f"opponent must have reply(prompts), like the agents of sparring.agents; got {opponent!r}")
         self.game = build(game, settings, retries)
         self.opponent = opponent
         self.retries = retries
@@ -88,9 +84,7 @@ class TextGameEnv(gymnasium.Env[str, str]):
             raise ResetNeeded("call reset() before anything else")
         return self._match
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[str, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Deal a new game. The same seed gives the same deal in every view."""
         super().reset(seed=seed)
         match = self._match = Match(self.game, self.np_random, retries=self.retries)

@@ -155,9 +155,7 @@ class LeducPoker(Game[LeducState]):
     def _describe(self, seen: tuple[int, int | None, str, int]) -> str:
         card, public, history, seat = seen
         words = self._words
-        rounds = [
-            ", ".join(words[letter] for letter in moves) or words["none"] for moves in history.split("/")
-        ]
+        rounds = [", ".join(words[letter] for letter in moves) or words["none"] for moves in history.split("/")]
         lines = [
             words["you"].format(card=words[str(card)], seat=seat),
             words["first"].format(moves=rounds[0]),

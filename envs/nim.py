@@ -128,9 +128,7 @@ def _checked(heaps: Sequence[int]) -> tuple[int, ...]:
     if not 1 <= len(given) <= MAX_HEAPS:
         raise ValueError(f"heaps must hold 1 to {MAX_HEAPS} heaps, not {len(given)}; for instance (1, 3, 5)")
     if not all(type(held) is int and held >= 1 for held in given):
-        raise ValueError(
-            f"each heap must be a whole number of 1 or more, not {given}; for instance (1, 3, 5)"
-        )
+        raise ValueError(f"each heap must be a whole number of 1 or more, not {given}; for instance (1, 3, 5)")
     if sum(given) > MAX_COUNTERS:
         raise ValueError(f"heaps hold {sum(given)} counters; use at most {MAX_COUNTERS} in all")
     return given

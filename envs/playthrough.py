@@ -124,9 +124,7 @@ def main() -> None:
     """Print playthroughs, or write all of them."""
     parser = argparse.ArgumentParser(prog="python -m sparring.envs.playthrough", description=main.__doc__)
     parser.add_argument("id", nargs="*", help="registered games to print; all of them if none is named")
-    parser.add_argument(
-        "--update", action="store_true", help=f"write {FOLDER}/<id>.txt for every game instead"
-    )
+    parser.add_argument("--update", action="store_true", help=f"write {FOLDER}/<id>.txt for every game instead")
     options = parser.parse_args()
     if options.update:
         print(*update(), sep="\n")

@@ -80,9 +80,7 @@ def ask(
     noise: int = 0,
 ) -> Prompt:
     """Return the prompt that shows `text` to a seat."""
-    return Prompt(
-        messages=(Message("user", text),), game=game, seat=seat, legal=legal, slot=slot, noise=noise
-    )
+    return Prompt(messages=(Message("user", text),), game=game, seat=seat, legal=legal, slot=slot, noise=noise)
 
 
 def mix(key: int, step: int) -> int:

@@ -61,6 +61,4 @@ class AnyText(Text):
 def _no_shared_memory(space: AnyText, n: int = 1, ctx: Any = None) -> Any:
     # Gymnasium 1.4 reads shared text once, when the vector environment is made, and returns that for ever
     # after (its issue 1164). It turns this error into one that says to pass shared_memory=False.
-    raise CustomSpaceError(
-        "text cannot be shared between processes; pass shared_memory=False to AsyncVectorEnv"
-    )
+    raise CustomSpaceError("text cannot be shared between processes; pass shared_memory=False to AsyncVectorEnv")

@@ -86,9 +86,7 @@ class TicTacToe(Game[TicTacToeState]):
         winner = _winner(cells)
         mover = (9 - cells.count(".")) & 1
         empty = [] if winner is not None else [i for i, cell in enumerate(cells) if cell == "."]
-        after = {
-            self._words["squares"][i]: TicTacToeState(cells[:i] + str(mover) + cells[i + 1 :]) for i in empty
-        }
+        after = {self._words["squares"][i]: TicTacToeState(cells[:i] + str(mover) + cells[i + 1 :]) for i in empty}
         return _Position(
             seat=mover if after else None,
             texts=(_describe(self._words, cells, 0), _describe(self._words, cells, 1)),

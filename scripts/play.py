@@ -83,9 +83,7 @@ def run(console: Console, game: Game[Any], seats: tuple[Agent, Agent], options: 
     if watched:
         console.print("\n\n".join(rules))
     totals = [0.0, 0.0]
-    for episode in play(
-        game, seats, games=options.games, seed=options.seed, in_flight=1, retries=options.retries
-    ):
+    for episode in play(game, seats, games=options.games, seed=options.seed, in_flight=1, retries=options.retries):
         show(console, episode, rules, watched=watched)
         totals = [total + reward for total, reward in zip(totals, episode.rewards, strict=True)]
     if options.games > 1:
@@ -102,9 +100,7 @@ def show(console: Console, episode: Episode, rules: Sequence[str], *, watched: b
             console.print(seen(turn, rules), style="dim")
         console.print(f"player {turn.seat} ({episode.players[turn.seat]}): {did(turn)}")
     ending = ENDINGS[episode.ending].format(offender=episode.offender)
-    console.print(
-        f"The game was {ending}. Player 0: {episode.rewards[0]:+g}, player 1: {episode.rewards[1]:+g}."
-    )
+    console.print(f"The game was {ending}. Player 0: {episode.rewards[0]:+g}, player 1: {episode.rewards[1]:+g}.")
 
 
 def seen(turn: Turn, rules: Sequence[str]) -> str:

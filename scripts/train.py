@@ -99,6 +99,7 @@ def read_settings(arguments: list[str]) -> Settings:
             if key not in names:
                 raise ValueError(f"{path} has an unknown setting {key!r}.{near(str(key), names)}")
     parser = TrlParser([Settings], description=__doc__.splitlines()[0], allow_abbrev=False)
+    settings: Settings
     settings, unknown = parser.parse_args_and_config(arguments, return_remaining_strings=True)
     for word in unknown:
         if word.startswith("--"):
@@ -109,21 +110,26 @@ def read_settings(arguments: list[str]) -> Settings:
 
 def make_player(settings: Settings, game: Game[Any]) -> LanguageModelAgent:
     """Return the model that learns, not warm-started."""
-    common = {
-        "temperature": settings.temperature,
-        "max_new_tokens": settings.max_new_tokens,
-        "batch_tokens": settings.batch_tokens,
-    }
     if settings.model == "tiny":
-        shape = {"hidden": settings.hidden, "layers": settings.layers, "heads": settings.heads}
-        return tiny_agent(game, seed=settings.seed, **shape, **common)
+        return tiny_agent(
+            game,
+            seed=settings.seed,
+            hidden=settings.hidden,
+            layers=settings.layers,
+            heads=settings.heads,
+            temperature=settings.temperature,
+            max_new_tokens=settings.max_new_tokens,
+            batch_tokens=settings.batch_tokens,
+        )
     player = make_agent(
         settings.model,
         device=settings.device,
         dtype=settings.dtype,
         attn_implementation=settings.attn_implementation,
         trust_remote_code=settings.trust_remote_code,
-        **common,
+        temperature=settings.temperature,
+        max_new_tokens=settings.max_new_tokens,
+        batch_tokens=settings.batch_tokens,
     )
     if not isinstance(player, LanguageModelAgent):
         raise ValueError(f"{settings.model!r} is no language model; --model takes tiny, a directory or a hub name")
@@ -261,9 +267,7 @@ def prepare(settings: Settings, game: Game[Any], player: LanguageModelAgent, pro
     if settings.model != "tiny" or not settings.warm_steps:
         return
     bar = progress.add_task("warm", total=settings.warm_steps, note="")
-    steps = warm_start(
-        game, player, steps=settings.warm_steps, lr=settings.warm_lr, seed=settings.seed + WARM_SEED
-    )
+    steps = warm_start(game, player, steps=settings.warm_steps, lr=settings.warm_lr, seed=settings.seed + WARM_SEED)
     for loss in steps:
         progress.update(bar, advance=1, note=f"loss {loss:.3f}")
 

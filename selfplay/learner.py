@@ -101,9 +101,7 @@ class Learner:
         self.anchor_every = anchor_every
         self.max_grad_norm = max_grad_norm
         self.batch_tokens = batch_tokens
-        self.optimizer = torch.optim.AdamW(
-            agent.model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay
-        )
+        self.optimizer = torch.optim.AdamW(agent.model.parameters(), lr=lr, betas=betas, weight_decay=weight_decay)
         self.updates = 0
         self.anchor = copy.deepcopy(agent.model).requires_grad_(False) if kl else None
 
@@ -183,9 +181,7 @@ class Learner:
         old_T = self._tensor(lp for g in groups for lp in g.reply.logprobs)
         gain_T = self._tensor(g.gain for g in groups for _ in g.reply.ids)
         pain_T = self._tensor(g.pain for g in groups for _ in g.reply.ids)
-        policy, metrics = ppo_loss(
-            read.logp_T, old_T, gain_T, pain_T, clip_low=self.clip_low, clip_high=self.clip_high
-        )
+        policy, metrics = ppo_loss(read.logp_T, old_T, gain_T, pain_T, clip_low=self.clip_low, clip_high=self.clip_high)
         return {
             "policy": policy,
             "entropy": (read.count_T * entropy(read.logp_TV)).sum(),

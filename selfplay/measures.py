@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from sparring.agents import LanguageModelAgent, RandomAgent
+from sparring.agents import Agent, Policy, RandomAgent
 from sparring.envs import Game
 from sparring.envs.tree import enumerate_tree
 
 from .exploitability import exploitability, losses_to_optimal
 from .play import play
 
-Measure = Callable[[LanguageModelAgent], dict[str, float]]
+
+class Measurable(Agent, Policy, Protocol):
+    """A player whose move probabilities can be asked for."""
+
+
+Measure = Callable[[Measurable], dict[str, float]]
 
 
 def make_measure(game: Game[Any], *, limit: int = 100_000, games: int = 200, seed: int = 0) -> tuple[str, Measure]:
@@ -34,7 +39,7 @@ def make_measure(game: Game[Any], *, limit: int = 100_000, games: int = 200, see
     return "nashconv", lambda agent: _exact(game, agent)
 
 
-def _exact(game: Game[Any], agent: LanguageModelAgent) -> dict[str, float]:
+def _exact(game: Game[Any], agent: Measurable) -> dict[str, float]:
     found = exploitability(game, agent)
     return {
         "nashconv": found.nashconv,
@@ -45,12 +50,12 @@ def _exact(game: Game[Any], agent: LanguageModelAgent) -> dict[str, float]:
     }
 
 
-def _losses(game: Game[Any], agent: LanguageModelAgent) -> dict[str, float]:
+def _losses(game: Game[Any], agent: Measurable) -> dict[str, float]:
     found = losses_to_optimal(game, agent)
     return {"loss_vs_optimal": found.loss, "illegal_vs_optimal": sum(o.illegal for o in found.optimal) / 2}
 
 
-def _match(game: Game[Any], agent: LanguageModelAgent, games: int, seed: int) -> dict[str, float]:
+def _match(game: Game[Any], agent: Measurable, games: int, seed: int) -> dict[str, float]:
     """The mean reward of a match in which the seats change every game."""
     rewards = [
         episode.rewards[episode.seated.index(0)]

@@ -89,18 +89,14 @@ def sampled_exploitability(
         limit: the most states.
     """
     if samples < 2 or not 0.0 < confidence < 1.0:
-        raise ValueError(
-            f"samples must be 2 or more and confidence in (0, 1), not {samples} and {confidence}"
-        )
+        raise ValueError(f"samples must be 2 or more and confidence in (0, 1), not {samples} and {confidence}")
     tree = solvable_tree(game, limit=limit)
     slots_NP = sample_slots(game, tree, agent, samples=samples, seed=seed, batch=batch)
     rng = np.random.default_rng(seed)
     draws = [_resampled(tree, slots_NP, rng) for _ in range(resamples)]
     return SampledExploitability(
         nashconv=_estimate(tree, slots_NP, draws, lambda table: table, confidence=confidence),
-        nashconv_legal=_estimate(
-            tree, slots_NP, draws, lambda table: legal_only(tree, table), confidence=confidence
-        ),
+        nashconv_legal=_estimate(tree, slots_NP, draws, lambda table: legal_only(tree, table), confidence=confidence),
         illegal_mass_max=float((slots_NP == _ILLEGAL).mean(axis=0).max(initial=0.0)),
         samples=samples,
         prompts=len(tree.prompts),
@@ -108,9 +104,7 @@ def sampled_exploitability(
     )
 
 
-def sample_slots(
-    game: Game[Any], tree: Tree[Any], agent: Agent, *, samples: int, seed: int, batch: int
-) -> Ints:
+def sample_slots(game: Game[Any], tree: Tree[Any], agent: Agent, *, samples: int, seed: int, batch: int) -> Ints:
     """Return the slot of each reply, -1 where it was illegal. Shape [samples, P]."""
     prompts = list(_prompts(game, tree, samples, seed))
     slots = []
@@ -188,9 +182,7 @@ def _estimate(
     lows = np.quantile([(split(draw.seen), split(draw.or_legal)) for draw in draws], tail, axis=0)
     highs = np.quantile([(plug_in(draw.seen), plug_in(draw.or_any)) for draw in draws], 1.0 - tail, axis=0)
     lower = max(0.0, float(lows.min()))
-    return Estimate(
-        plug_in=plug_in(slots_NP), split=split(slots_NP), lower=lower, upper=max(lower, float(highs.max()))
-    )
+    return Estimate(plug_in=plug_in(slots_NP), split=split(slots_NP), lower=lower, upper=max(lower, float(highs.max())))
 
 
 def _shares(tree: Tree[Any], slots_NP: Ints) -> Table:

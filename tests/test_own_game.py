@@ -41,9 +41,7 @@ def script(file: str, *arguments: str, stdin: str = "") -> subprocess.CompletedP
     """Run one of our scripts from the root of the project."""
     command = [sys.executable, f"scripts/{file}", *arguments]
     environment = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(command, cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True, check=False)
 
 
 def test_it_is_one_file_of_under_40_lines(source: str) -> None:

@@ -76,9 +76,7 @@ def test_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
 def test_wheel_holds_every_module_of_the_folders(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {
-        f"sparring/{p.relative_to(ROOT).as_posix()}"
-        for package in PACKAGES
-        for p in (ROOT / package).rglob("*.py")
+        f"sparring/{p.relative_to(ROOT).as_posix()}" for package in PACKAGES for p in (ROOT / package).rglob("*.py")
     }
     assert modules - names == set()
 

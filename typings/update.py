@@ -18,9 +18,7 @@ PACKAGES = ("envs", "agents", "selfplay")
 
 def wanted(root: Path = ROOT) -> dict[Path, str]:
     """Return the text of every stub that the folders call for, keyed by its path under `typings/sparring`."""
-    modules = [
-        source.relative_to(root) for name in PACKAGES for source in sorted((root / name).rglob("*.py"))
-    ]
+    modules = [source.relative_to(root) for name in PACKAGES for source in sorted((root / name).rglob("*.py"))]
     return {module.with_suffix(".pyi"): _stub(module) for module in modules}
 
 

@@ -40,14 +40,10 @@ def tiny() -> LanguageModelAgent:
 
 @pytest.fixture(scope="module")
 def agent_of(tiny: LanguageModelAgent, build_model: Callable[[str, int], Any]) -> Maker:
-    models = {name: build_model(name, len(tiny.tokenizer)) for name in [*CUT[1:], *WHOLE]} | {
-        "tiny": tiny.model
-    }
+    models = {name: build_model(name, len(tiny.tokenizer)) for name in [*CUT[1:], *WHOLE]} | {"tiny": tiny.model}
 
     def agent(name: str = "tiny", **settings: Any) -> LanguageModelAgent:
-        return LanguageModelAgent(
-            models[name], tiny.tokenizer, **{"stop": (), "max_new_tokens": 6, **settings}
-        )
+        return LanguageModelAgent(models[name], tiny.tokenizer, **{"stop": (), "max_new_tokens": 6, **settings})
 
     return agent
 
@@ -65,10 +61,7 @@ def answered(prompt: Prompt, reply: Reply, text: str) -> Prompt:
 
 
 def openings(count: int) -> list[Prompt]:
-    return [
-        user(f"{RULES} You are number {i}." + " Go on." * (i % 3), slot=(i, i % 2), noise=i)
-        for i in range(count)
-    ]
+    return [user(f"{RULES} You are number {i}." + " Go on." * (i % 3), slot=(i, i % 2), noise=i) for i in range(count)]
 
 
 @torch.no_grad()
@@ -122,8 +115,7 @@ def test_cached_uncached_and_plain_generation_agree(agent_of: Maker, name: str, 
             assert list(reply.ids) == ids
             assert reply.logprobs == pytest.approx(logprobs, abs=1e-5)
         prompts = [
-            answered(p, r, f"Turn {turn}." + " More." * p.slot[0])
-            for p, r in zip(prompts, replies, strict=True)
+            answered(p, r, f"Turn {turn}." + " More." * p.slot[0]) for p, r in zip(prompts, replies, strict=True)
         ]
     assert bool(cached._decoder._slots) == (name in CUT)
 
@@ -252,9 +244,7 @@ def test_second_tokens_follow_the_distribution_given_the_first(agent_of: Maker) 
     st.floats(0, 1, exclude_max=True),
     st.integers(1, 3),
 )
-def test_a_number_picks_the_token_whose_interval_it_falls_in(
-    weights: list[int], number: float, rows: int
-) -> None:
+def test_a_number_picks_the_token_whose_interval_it_falls_in(weights: list[int], number: float, rows: int) -> None:
     logp_BV = (torch.tensor([weights, weights[::-1]]) / sum(weights)).log()
     tokens = _inverse_cdf(logp_BV, np.array([1] * rows + [0]), np.full(rows + 1, number))
     for token, row in zip(tokens.tolist(), [weights[::-1]] * rows + [weights], strict=True):
@@ -263,9 +253,7 @@ def test_a_number_picks_the_token_whose_interval_it_falls_in(
         assert below - 1e-6 <= number <= below + row[token] / sum(row) + 1e-6
 
 
-def test_large_vocabularies_are_inverted_a_few_rows_at_a_time(
-    agent_of: Maker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_large_vocabularies_are_inverted_a_few_rows_at_a_time(agent_of: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = agent_of().reply(crowd())
     monkeypatch.setattr(decoding_module, "CDF_NUMBERS", 1)
     assert_same(agent_of().reply(crowd()), expected)
@@ -364,9 +352,7 @@ def stored_bytes(decoder: Decoder) -> int:
 
 @pytest.mark.parametrize("max_new_tokens", [1, 6])
 @pytest.mark.parametrize("cache_bytes", [0, 1, 20_000, 100_000, 300_000, 1 << 28])
-def test_memory_is_bounded_and_changes_no_sample(
-    agent_of: Maker, max_new_tokens: int, cache_bytes: int
-) -> None:
+def test_memory_is_bounded_and_changes_no_sample(agent_of: Maker, max_new_tokens: int, cache_bytes: int) -> None:
     """Remembered distributions and shared prefixes were once not counted."""
     agent = agent_of(max_new_tokens=max_new_tokens, cache_bytes=cache_bytes)
     plain = agent_of(max_new_tokens=max_new_tokens, cache_bytes=0)
@@ -381,6 +367,19 @@ def test_memory_is_bounded_and_changes_no_sample(
     if cache_bytes >= 100_000:
         assert most > cache_bytes // 2 or len(agent._decoder._slots) == len(prompts)
     assert stored_bytes(plain._decoder) == 0
+
+
+def test_what_a_seat_read_last_makes_room_for_what_it_reads_next(agent_of: Maker) -> None:
+    roomy = agent_of()
+    first = user(RULES, noise=1)
+    later = answered(first, roomy.reply([first])[0], "And now?")
+    roomy.reply([later])
+    needed = stored_bytes(roomy._decoder)
+    agent = agent_of(cache_bytes=needed)
+    agent.reply([first])
+    assert 0 < stored_bytes(agent._decoder) < needed
+    agent.reply([later])
+    assert stored_bytes(agent._decoder) == needed
 
 
 def test_prompts_may_share_a_slot(agent_of: Maker) -> None:

@@ -7,9 +7,7 @@ import pytest
 from sparring.agents import HumanAgent, OptimalAgent, RandomAgent, make_agent
 
 
-@pytest.mark.parametrize(
-    ("spec", "kind"), [("random", RandomAgent), ("optimal", OptimalAgent), ("human", HumanAgent)]
-)
+@pytest.mark.parametrize(("spec", "kind"), [("random", RandomAgent), ("optimal", OptimalAgent), ("human", HumanAgent)])
 def test_known_names(spec, kind):
     agent = make_agent(spec, dtype="float32")
     assert isinstance(agent, kind)
@@ -47,9 +45,7 @@ def test_directories_and_hub_names_go_to_the_language_model(tmp_path, monkeypatc
     from sparring.agents.language_model import LanguageModelAgent
 
     loaded = []
-    monkeypatch.setattr(
-        LanguageModelAgent, "from_pretrained", lambda name, **settings: loaded.append((name, settings))
-    )
+    monkeypatch.setattr(LanguageModelAgent, "from_pretrained", lambda name, **settings: loaded.append((name, settings)))
     (tmp_path / "config.json").write_text("{}")
     make_agent(str(tmp_path), dtype="float32")
     make_agent("owner/model-1.5b")

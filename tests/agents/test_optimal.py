@@ -55,9 +55,7 @@ def test_tic_tac_toe_plays_all_the_best_moves_and_no_other():
             return game.rewards(state)[0]
         return (max, min)[seat](worth(game.play(state, move)) for move in game.legal(state))
 
-    state_of = {
-        (game.seat(s), game.prompt(s, game.seat(s))): s for s in enumerate_tree(game).states if game.legal(s)
-    }
+    state_of = {(game.seat(s), game.prompt(s, game.seat(s))): s for s in enumerate_tree(game).states if game.legal(s)}
     for prompt, row in rows(game, OptimalAgent()):
         state = state_of[prompt.seat, prompt.text]
         is_best = np.array([worth(game.play(state, move)) == worth(state) for move in prompt.legal])
@@ -69,9 +67,7 @@ def test_nim_leaves_the_heaps_that_theory_says(misere):
     """Bouton 1901: leave an even nim-sum; in misere play, once no heap above one is left, leave an odd
     number."""
     game = make("Nim-v0", heaps=(1, 3, 5), misere=misere)
-    state_of = {
-        (game.seat(s), game.prompt(s, game.seat(s))): s for s in enumerate_tree(game).states if game.legal(s)
-    }
+    state_of = {(game.seat(s), game.prompt(s, game.seat(s))): s for s in enumerate_tree(game).states if game.legal(s)}
 
     def wins(heaps):
         if misere and max(heaps) <= 1:
@@ -104,9 +100,7 @@ def test_a_game_is_solved_once_and_a_prompt_may_begin_with_a_notice():
     game, agent = make("KuhnPoker-v0"), OptimalAgent()
     seat, text, legal = enumerate_tree(game).prompts[0]
     (first,) = agent.move_probabilities([ask(game, text, seat, legal)])
-    (again,) = agent.move_probabilities(
-        [ask(game, f"Your reply had no move. Tries left: 1.\n\n{text}", seat, legal)]
-    )
+    (again,) = agent.move_probabilities([ask(game, f"Your reply had no move. Tries left: 1.\n\n{text}", seat, legal)])
     assert again is first
 
 
@@ -120,9 +114,7 @@ def test_prompts_of_another_game_are_refused():
 def test_connect_four_is_too_large():
     game = make("ConnectFour-v0")
     state = game.deal(np.random.default_rng(0))
-    with pytest.raises(
-        ValueError, match=r"ConnectFour-v0 cannot be solved exactly.*more than 20,000 states.*limit="
-    ):
+    with pytest.raises(ValueError, match=r"ConnectFour-v0 cannot be solved exactly.*more than 20,000 states.*limit="):
         OptimalAgent(limit=20_000).reply([ask(game, game.prompt(state, 0), 0, game.legal(state))])
 
 

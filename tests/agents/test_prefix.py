@@ -166,9 +166,7 @@ def test_reply_logits_equal_plain_forward_passes(models: dict[str, Any], name: s
     prompts = [(7,) * (SHARE_FROM + 2) + ids for ids in tokens(4, 3, 1, 11)]
     replies = [(p, tokens(10 + i, n)[0]) for i, (p, n) in enumerate(REPLIES)]
     expected = [plain(model, prompts[p] + ids)[len(prompts[p]) - 1 : -1] for p, ids in replies]
-    torch.testing.assert_close(
-        reply_logits(model, prompts, replies), torch.cat(expected), rtol=0, atol=TOLERANCE
-    )
+    torch.testing.assert_close(reply_logits(model, prompts, replies), torch.cat(expected), rtol=0, atol=TOLERANCE)
     single = [(p, ids[:1]) for p, ids in replies]
     torch.testing.assert_close(
         reply_logits(model, prompts, single), torch.stack([x[0] for x in expected]), rtol=0, atol=TOLERANCE

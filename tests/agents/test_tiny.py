@@ -40,9 +40,7 @@ def test_a_seed_gives_the_same_model_and_tokenizer(tiny: LanguageModelAgent) -> 
 
 def test_the_global_generators_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     # Seeding through torch.manual_seed would reach the GPU's generators, which are not put back.
-    monkeypatch.setattr(
-        torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the GPU's generators were seeded")
-    )
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the GPU's generators were seeded"))
     before = torch.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
     tiny_agent(make("KuhnPoker-v0"), corpus_games=2)
     assert torch.equal(torch.get_rng_state(), before[0])
@@ -54,6 +52,7 @@ def test_it_is_tiny(tiny: LanguageModelAgent) -> None:
     assert 80_000 < parameters < 150_000
     assert tiny.model.config.model_type == "qwen3"
     assert tiny.name == "tiny"
+    assert (tiny.stop, tiny.eos) == (("]",), (tiny.tokenizer.eos_token_id,))
 
 
 @given(st.text(max_size=60))
@@ -77,6 +76,12 @@ def test_control_tokens_are_single_and_distinct(tiny: LanguageModelAgent) -> Non
 def test_kuhn_moves_are_one_token(tiny: LanguageModelAgent) -> None:
     assert tiny.max_new_tokens == 1
     assert {len(tiny.encode_move(move)) for move in ("check", "bet", "call", "fold")} == {1}
+
+
+@pytest.mark.parametrize("name", ["LeducPoker-v0", "TicTacToe-v0"])
+def test_moves_that_no_prompt_lists_are_one_token_too(name: str) -> None:
+    agent = tiny_agent(make(name, show_legal=False), corpus_games=20, hidden=16)
+    assert agent.max_new_tokens == 1
 
 
 def test_every_legal_move_of_its_game_can_be_said_in_few_tokens(

@@ -364,9 +364,7 @@ def test_an_honest_game_passes(game):
     check_game(game())
 
 
-@pytest.mark.parametrize(
-    ("id", "skin"), [(id, skin) for id in list_games() for skin in make(id).skins], ids="-".join
-)
+@pytest.mark.parametrize(("id", "skin"), [(id, skin) for id in list_games() for skin in make(id).skins], ids="-".join)
 @pytest.mark.parametrize("show_legal", [True, False])
 def test_every_registered_game_keeps_the_contract(id, skin, show_legal):
     check_game(make(id, skin=skin, show_legal=show_legal), games=20)

@@ -36,9 +36,7 @@ def digests():
 @pytest.mark.parametrize("hash_seed", ["0", "1", "4711"])
 def test_hash_seeds_change_nothing(hash_seed):
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
-    done = subprocess.run(
-        [sys.executable, __file__], env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, __file__], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == digests()
 
 

@@ -67,9 +67,7 @@ def test_a_reply_of_exactly_the_longest_length_is_read():
     assert read_move("x" * (MAX_REPLY - 7) + "[check]", LEGAL).move == "check"
 
 
-@pytest.mark.parametrize(
-    "inside", ["\x00\x1b", "\u202egnorw", "\ud800", "\U0001f600" * 64, "\u0390" * 64, "9" * 64]
-)
+@pytest.mark.parametrize("inside", ["\x00\x1b", "\u202egnorw", "\ud800", "\U0001f600" * 64, "\u0390" * 64, "9" * 64])
 def test_the_detail_is_short_plain_ascii(inside):
     detail = read_move(f"[{inside}]", LEGAL).detail
     assert detail.isascii()
@@ -103,9 +101,7 @@ def slow_public(text):
     return kept
 
 
-pieces = st.sampled_from(
-    ["[", "]", "check", "bet", "raise", " ", "<think>", "</think>", "<", "x", "\n", "[check]"]
-)
+pieces = st.sampled_from(["[", "]", "check", "bet", "raise", " ", "<think>", "</think>", "<", "x", "\n", "[check]"])
 replies = st.lists(pieces, max_size=12).map("".join)
 
 

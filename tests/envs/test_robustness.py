@@ -18,9 +18,7 @@ def _raises(self, *_):
 class Hostile:
     """Raises whatever it is asked."""
 
-    __str__ = __repr__ = __eq__ = __hash__ = __len__ = __iter__ = __bool__ = __getattr__ = __format__ = (
-        _raises
-    )
+    __str__ = __repr__ = __eq__ = __hash__ = __len__ = __iter__ = __bool__ = __getattr__ = __format__ = _raises
 
     @property
     def __class__(self):
@@ -198,9 +196,7 @@ def test_both_views_take_anything(name):
         *_, info = env.step(NASTY[name])
         pair.step(NASTY[name])
         assert pair.infos["seat_0"]["problem"] == info["problem"]
-        assert info["problem"] is not None or info["move"] in GAMES[id].legal(
-            GAMES[id].deal(np.random.default_rng(0))
-        )
+        assert info["problem"] is not None or info["move"] in GAMES[id].legal(GAMES[id].deal(np.random.default_rng(0)))
 
 
 @pytest.mark.parametrize("id", GAMES)

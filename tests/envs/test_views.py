@@ -56,9 +56,7 @@ def legal_game(env, seed, pick=0):
 
 
 @pytest.mark.parametrize("id", list_games())
-@pytest.mark.parametrize(
-    "settings", [{}, {"opponent": Keyed()}, {"opponent": Keyed(), "seat": 1, "retries": 1}]
-)
+@pytest.mark.parametrize("settings", [{}, {"opponent": Keyed()}, {"opponent": Keyed(), "seat": 1, "retries": 1}])
 def test_gymnasium_finds_no_fault(id, settings):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -283,9 +281,7 @@ def test_rendering_shows_both_seats():
 
 def test_importing_the_games_imports_nothing_heavy():
     code = "import sys, sparring.envs; print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "sparring.envs.gym_view" in loaded
     assert not {"torch", "transformers", "scipy", "matplotlib", "pyspiel", "sparring.agents"} & set(loaded)
 

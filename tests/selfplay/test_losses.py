@@ -21,9 +21,7 @@ def test_ppo_by_hand() -> None:
 
 def test_asymmetric_clip_by_hand() -> None:
     logp_T, old_T = torch.tensor([1.5, 0.5]).log(), torch.zeros(2)
-    loss, _ = ppo_loss(
-        logp_T, old_T, torch.tensor([1.0, 0]), torch.tensor([0.0, -1]), clip_low=0.4, clip_high=0.3
-    )
+    loss, _ = ppo_loss(logp_T, old_T, torch.tensor([1.0, 0]), torch.tensor([0.0, -1]), clip_low=0.4, clip_high=0.3)
     assert loss.item() == pytest.approx(-(1.3 - 0.6))
 
 
