@@ -177,6 +177,7 @@ class Recorder:
         self.last: dict[str, float] = {}
         self.games = 0
         self.play_seconds = 0.0
+        self.latest: Generation | None = None
 
     def watch(self, generation: Generation | None) -> dict[str, float]:
         """Measure the policy after a generation, or before the first; returns what there is to show."""
@@ -250,8 +251,9 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
         finished = True
     except KeyboardInterrupt:
         console.print("interrupted; saving what has been learned")
-    if not recorder.first:
-        recorder.watch(None)
+        # Measured again, so that the summary speaks of the model that is saved.
+        if recorder.latest is None or recorder.latest.games > recorder.games:
+            recorder.watch(recorder.latest)
     return recorder.close(finished=finished)
 
 
@@ -293,6 +295,7 @@ def learn(settings: Settings, recorder: Recorder, opponent: Any, progress: Progr
         retries=settings.retries,
     )
     for generation in generations:
+        recorder.latest = generation
         if generation.update % settings.measure_every == 0 or generation.games == settings.games:
             note = describe(recorder.figure, recorder.watch(generation))
         progress.update(bar, completed=generation.games, note=note)
