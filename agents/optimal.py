@@ -99,8 +99,7 @@ class _Solution(NamedTuple):
 
 
 def minimax(tree: Tree[Any]) -> Floats:
-    """Return the probability of each slot, uniform over the best moves. Shape [M]. Zero-sum, nothing
-    hidden."""
+    """Return the probability of each slot, uniform over the best moves. Shape [M]. Zero-sum, nothing hidden."""
     value_S = tree.rewards_S2[:, 0].copy()
     move_M = np.zeros(len(tree.prompt_M))
     for step in reversed(tree.steps):

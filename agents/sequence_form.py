@@ -80,8 +80,7 @@ def _sequences(tree: Tree[Any], previous_P: Ints, seat: int) -> _Sequences:
 
 
 def _payoff(tree: Tree[Any], first: _Sequences, second: _Sequences) -> Any:
-    """Return seat 0's reward, weighted by the chance of the deal, for each pair of sequences that ends a
-    game."""
+    """Return seat 0's reward, weighted by the chance of the deal, for each pair of sequences that ends a game."""
     from scipy.sparse import coo_array
 
     # One row a state and pair of sequences that leads to it: equal states may be reached by different plays.

@@ -54,16 +54,17 @@ def report(runs: list[dict[str, Any]]) -> str:
     lines = [
         "# Tic-tac-toe, losses to perfect play",
         "",
-        "Made by `python benchmarks/tictactoe.py`. The loss is the exact probability of losing to the player that picks",
-        "uniformly among the minimax-optimal moves, the two seats averaged, an illegal reply being a loss. The setback is",
-        "the largest rise of that loss above its lowest value so far, over the whole run.",
+        "Made by `python benchmarks/tictactoe.py`. The loss is the exact probability of losing to the player that",
+        "picks uniformly among the minimax-optimal moves, the two seats averaged, an illegal reply being a loss. The",
+        "setback is the largest rise of that loss above its lowest value so far, over the whole run.",
         "",
-        "| seed | updates | games | seconds | loss before | loss after | of it illegal | largest setback | NashConv after |",
+        "| seed | updates | games | seconds | loss before | after | of it illegal | largest setback | NashConv after |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for r in runs:
         lines.append(
-            f"| {r['seed']} | {r['updates']} | {r['games']:,} | {r['seconds']:.0f} | {r['loss_vs_optimal_start']:.3f} | "
+            f"| {r['seed']} | {r['updates']} | {r['games']:,} | {r['seconds']:.0f} | "
+            f"{r['loss_vs_optimal_start']:.3f} | "
             f"{r['loss_vs_optimal']:.4f} | {r['curve'][-1]['illegal_vs_optimal']:.4f} | {setback(r):.3f} | "
             f"{r['nashconv']:.3f} |"
         )

@@ -90,7 +90,7 @@ def enumerate_tree(game: Game[State], *, limit: int = 1_000_000) -> Tree[State]:
     """Return every reachable state of `game`. A second call for the same game is free.
 
     Args:
-        game: one with `deals()`; its states must be hashable. it must end within its `max_turns`.
+        game: one with `deals()`; its states must be hashable, and it must end within its `max_turns`.
         limit: the most states; a tree takes about 1 kB a state.
 
     Raises ValueError, naming the remedy, if there are more states than `limit`, if moves are free text, if

@@ -87,8 +87,7 @@ def best_response(tree: Tree[Any], table: Table, seat: int, *, may_forfeit: bool
 def _choose(
     tree: Tree[Any], step: Step, value_e: Floats, weight_S: Floats, slot_P: Ints, *, may_forfeit: bool
 ) -> Floats:
-    """Write the best slot of each prompt of the step into `slot_P`; return the value of each of its
-    states."""
+    """Write the best slot of each prompt of the step into `slot_P`; return the value of each of its states."""
     weight_e = weight_S[tree.source_E[step.edges]]
     slot_e = tree.slot_E[step.edges] - step.slots.start
     value_m = np.bincount(slot_e, value_e * weight_e, minlength=step.slots.stop - step.slots.start)

@@ -64,8 +64,7 @@ def test_tic_tac_toe_plays_all_the_best_moves_and_no_other():
 
 @pytest.mark.parametrize("misere", [True, False])
 def test_nim_leaves_the_heaps_that_theory_says(misere):
-    """Bouton 1901: leave an even nim-sum; in misere play, once no heap above one is left, leave an odd
-    number."""
+    """Bouton 1901: leave an even nim-sum; in misere play, once no heap above one is left, leave an odd number."""
     game = make("Nim-v0", heaps=(1, 3, 5), misere=misere)
     state_of = {(game.seat(s), game.prompt(s, game.seat(s))): s for s in enumerate_tree(game).states if game.legal(s)}
 
@@ -82,8 +81,7 @@ def test_nim_leaves_the_heaps_that_theory_says(misere):
 
 
 def test_replies_follow_the_probabilities_and_the_noise():
-    """A count of 2,000 has a standard deviation of at most 22; off by 110 comes in fewer than one of 10^5
-    seeds."""
+    """A count of 2,000 has a standard deviation of at most 22; off by 110 comes in fewer than one of 10^5 seeds."""
     game, agent = make("TicTacToe-v0"), OptimalAgent()
     assert isinstance(agent, Agent)
     assert isinstance(agent, Policy)

@@ -11,8 +11,7 @@ from sparring.selfplay import exploitability, sampled_exploitability
 
 
 class Mixed:
-    """Plays a fixed random row at each prompt, some of it illegal. `sharpness` below 1 makes it nearly
-    pure."""
+    """Plays a fixed random row at each prompt, some of it illegal. `sharpness` below 1 makes it nearly pure."""
 
     name = "mixed"
 

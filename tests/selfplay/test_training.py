@@ -47,7 +47,7 @@ def test_the_warm_start_teaches_legality_and_no_strategy() -> None:
 
 
 def test_self_play_gets_closer_to_an_equilibrium() -> None:
-    """Over seeds 0 to 7 of this very run NashConv went from about 0.9 to at most a third; all seeds are fixed."""
+    """All seeds are fixed. With seeds 0, 1 and 2 this run ended at 0.145, 0.168 and 0.155."""
     agent = fresh()
     start = exploitability(GAME, agent).nashconv
     learner = Learner(agent, kl=1.0)
@@ -64,7 +64,7 @@ def test_self_play_gets_closer_to_an_equilibrium() -> None:
     *_, last = rounds
     end = exploitability(GAME, agent)
     assert start > 0.7
-    assert end.nashconv < 0.5
+    assert end.nashconv < 0.3
     assert last.metrics["mismatch"] < 1e-4
 
 
