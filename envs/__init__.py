@@ -2,12 +2,12 @@
 
 from .aec_view import aec_env
 from .check import ContractError, check_game
-from .game import Ending, Game
+from .game import Ending, Game, near
 from .gym_view import TextGameEnv
 from .match import Match
 from .prompt import Message, Opponent, Prompt, Reply, ask, mix, uniform, uniforms
 from .reading import Problem, Reading, public_text, read_move
-from .registry import GameSpec, list_games, make, register
+from .registry import GameSpec, list_games, make, read_options, register
 
 __all__ = [
     "ContractError",
@@ -28,8 +28,10 @@ __all__ = [
     "list_games",
     "make",
     "mix",
+    "near",
     "public_text",
     "read_move",
+    "read_options",
     "register",
     "uniform",
     "uniforms",

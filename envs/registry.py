@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import json
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from .game import Game, near
 
@@ -72,6 +75,27 @@ def list_games() -> list[str]:
     return sorted(_SPECS)
 
 
+def read_options(words: Iterable[str]) -> dict[str, Any]:
+    """Read a game's settings from a command line: `["dice=2", "heaps=[3, 4]"]`.
+
+    >>> read_options(["dice=2", "heaps=[3, 4]", "hidden_bids=true", "points_order=random"])
+    {'dice': 2, 'heaps': (3, 4), 'hidden_bids': True, 'points_order': 'random'}
+
+    Raises ValueError for a word that is not name=value.
+    """
+    options: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not (name and equals):
+            raise ValueError(f"{word!r} is no setting of a game; write name=value")
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        options[name] = tuple(value) if isinstance(value, list) else value
+    return options
+
+
 def _origin(entry_point: str | type[Game[Any]]) -> str:
     if isinstance(entry_point, str):
         return entry_point
@@ -95,7 +119,7 @@ def _load_file(path: str) -> Any:
     if not file.is_file():
         raise ValueError(f"no such file: {path}")
     # A name of its own, findable by pickle, and the same however often the file is named.
-    name = f"sparring_user_{file.stem}"
+    name = f"sparring_user_{file.stem}_{crc32(str(file).encode()):08x}"
     old = sys.modules.get(name)
     if old is not None and getattr(old, "__file__", None) == str(file):
         return old
@@ -104,7 +128,12 @@ def _load_file(path: str) -> Any:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        # Else the next call would take the broken half for the file.
+        del sys.modules[name]
+        raise
     return module
 
 

@@ -86,6 +86,10 @@ class Tree(Generic[State]):
         return len(self.states)
 
 
+class NotEnumerable(ValueError):
+    """The game may be sound, but exact evaluation cannot go through it: too large, free text, no perfect recall."""
+
+
 def enumerate_tree(game: Game[State], *, limit: int = 1_000_000) -> Tree[State]:
     """Return every reachable state of `game`. A second call for the same game is free.
 
@@ -93,9 +97,8 @@ def enumerate_tree(game: Game[State], *, limit: int = 1_000_000) -> Tree[State]:
         game: one with `deals()`; its states must be hashable, and it must end within its `max_turns`.
         limit: the most states; a tree takes about 1 kB a state.
 
-    Raises ValueError, naming the remedy, if there are more states than `limit`, if moves are free text, if
-    states that share a prompt differ in legal moves, or if a state can come back; NotImplementedError without
-    `deals()`.
+    Raises NotEnumerable, naming the remedy, if there are more states than `limit` or moves are free text; ValueError if
+    states that share a prompt differ in legal moves or a state can come back; NotImplementedError without `deals()`.
     """
     settings = (game.show_legal, game.rules, game.max_turns)
     kept = _TREES.get(id(game))
@@ -135,7 +138,7 @@ def previous_slots(tree: Tree[Any]) -> Ints:
         np.maximum.at(high_P, tree.prompt_S[own], high_S[own])
     if (forgetful := np.flatnonzero(low_P != high_P)).size:
         seat, text, _ = tree.prompts[forgetful[0]]
-        raise ValueError(
+        raise NotEnumerable(
             f"seat {seat} can come to one prompt by different plays of its own (no perfect recall), so exact "
             f"evaluation would be wrong; show the seat its own past in observation(). The prompt is:\n{text}"
         )
@@ -218,7 +221,7 @@ class _Builder(Generic[State]):
     def _ask(self, text: str, seat: int, legal: tuple[str, ...] | None) -> int:
         if not legal:
             what = "takes free text" if legal is None else "has a seat to move but no legal move"
-            raise ValueError(f"{self.game.name} {what}, so it has no tree; play sampled matches instead")
+            raise NotEnumerable(f"{self.game.name} {what}, so it has no tree; play sampled matches instead")
         i = self.prompt_index.setdefault((seat, text), len(self.prompts))
         if i == len(self.prompts):
             self.prompts.append(PromptRecord(seat, text, legal))
@@ -274,7 +277,7 @@ class _Builder(Generic[State]):
         if turns.max() > most:
             raise ValueError(f"{name} can take {turns.max()} turns; raise max_turns, which is {most}")
         if level is None:
-            raise ValueError(
+            raise NotEnumerable(
                 f"{name}: a prompt can come before itself, or before and after another (no perfect recall), so "
                 "exact evaluation would be wrong; show each seat its own past in observation()"
             )
@@ -358,8 +361,8 @@ def _unique_in_order(values: Ints) -> Ints:
     return found[np.argsort(where)]
 
 
-def _too_large(game: Game[Any], limit: int) -> ValueError:
-    return ValueError(
+def _too_large(game: Game[Any], limit: int) -> NotEnumerable:
+    return NotEnumerable(
         f"{game.name} has more than {limit:,} states, too many to go through; raise limit=, choose smaller "
         "settings, or play sampled matches"
     )

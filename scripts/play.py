@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from sparring.agents import Agent, PlayerLeft, make_agent
-from sparring.envs import Ending, Game, list_games, make
+from sparring.envs import Ending, Game, list_games, make, read_options
 from sparring.selfplay import Episode, Turn, play
 
 ENDINGS = {
@@ -59,6 +59,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=0, help="of the deals and of the agents' choices")
     add("--games", type=positive, default=1, help="how many games")
     add("--retries", type=int, default=2, help="illegal replies that a seat may take back in a turn")
+    add("--options", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the game, for instance dice=2")
     add("--skin", help="another wording of the same game, for instance obfuscated")
     add("--hide-legal", action="store_true", help="leave the legal moves out of the prompts")
     return parser.parse_args(argv)
@@ -72,7 +73,9 @@ def positive(text: str) -> int:
 
 
 def build_game(options: argparse.Namespace) -> Game[Any]:
-    settings = {} if options.skin is None else {"skin": options.skin}
+    settings = read_options(options.options)
+    if options.skin is not None:
+        settings["skin"] = options.skin
     return make(options.game, show_legal=False if options.hide_legal else None, **settings)
 
 

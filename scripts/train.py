@@ -3,7 +3,7 @@
     python scripts/train.py                                    # a tiny model learns Kuhn poker, on any machine
     python scripts/train.py --config scripts/recipes/tictactoe.yaml
     python scripts/train.py --game path/to/file.py:MyGame --games 20000
-    python scripts/train.py --model Qwen/Qwen3-0.6B --games 2000 --batch_games 128 --lr 1e-6 --max_new_tokens 64
+    python scripts/train.py --model Qwen/Qwen3-0.6B --thinking false --games 4096 --batch_games 128 --lr 1e-6
 
 Settings come from the defaults below, then from `--config FILE.yaml`, then from flags.
 """
@@ -24,11 +24,11 @@ from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 from trl import TrlParser
 
-from sparring.agents import LanguageModelAgent, RandomAgent, make_agent, tiny_agent
-from sparring.envs import Game, make
-from sparring.envs.game import near
+from sparring.agents import Agent, LanguageModelAgent, RandomAgent, make_agent, tiny_agent
+from sparring.envs import Game, make, near, read_options
 from sparring.selfplay import Anneal, Generation, Learner, RoleBaseline, self_play, warm_start
-from sparring.selfplay.measures import make_measure
+from sparring.selfplay.losses import UNCLIPPED
+from sparring.selfplay.measures import Measure, make_measure
 from sparring.selfplay.plots import plot_curves
 from sparring.selfplay.runs import RunFolder, free_folder
 
@@ -47,6 +47,9 @@ class Settings:
 
     game: str = setting("KuhnPoker-v0", "a registered game, or path/to/file.py:Class")
     skin: str | None = setting(None, "wording of the game, for instance obfuscated")
+    options: list[str] = field(
+        default_factory=list, metadata={"help": "settings of the game, for instance dice=2 faces=4"}
+    )
     show_legal: bool = setting(True, "list the legal moves in prompts")
     model: str = setting("tiny", "tiny (made from nothing), a model directory, or a hub name")
     opponent: str = setting("self", "self, random, optimal, or a model: who sits opposite")
@@ -57,11 +60,11 @@ class Settings:
     clip: float = setting(0.2, "PPO's clip")
     epochs: int = setting(1, "passes over the games of an update")
     lr: float = setting(2e-3, "learning rate at the start")
-    lr_end: float = setting(5e-5, "learning rate at the end")
+    lr_end: float | None = setting(None, "learning rate at the end; a fortieth of lr if not given")
     entropy: float = setting(0.0, "weight of the entropy bonus at the start")
     entropy_end: float = setting(0.0, "weight of the entropy bonus at the end")
     kl: float = setting(1.0, "weight of the KL to the lagged copy at the start")
-    kl_end: float = setting(0.07, "weight of the KL to the lagged copy at the end")
+    kl_end: float | None = setting(None, "weight of the KL at the end; 0.07 of kl if not given")
     anchor_every: int = setting(0, "updates after which the lagged copy catches up; 0: it stays the first policy")
     baseline_decay: float = setting(0.999, "of the role-conditioned baseline, a game")
     max_grad_norm: float = setting(1.0, "longest gradient")
@@ -76,12 +79,16 @@ class Settings:
     retries: int = setting(0, "illegal replies that may be taken back in a turn; 0 forfeits at once")
     in_flight: int = setting(1024, "games played at once; it does not change the games")
     batch_tokens: int = setting(32_768, "most prompt tokens in one forward pass; it does not change the update")
-    device: str | None = setting(None, "cpu, cuda, ...; a GPU if there is one")
-    dtype: str = setting("auto", "of a loaded model, for instance bfloat16")
+    device: str | None = setting(None, "cpu, cuda, ...; a GPU for a loaded model if there is one")
+    dtype: str = setting("float32", "of a loaded model; at small learning rates bfloat16 rounds updates away")
     attn_implementation: str | None = setting(None, "of a loaded model, for instance sdpa or flash_attention_2")
     trust_remote_code: bool = setting(False, "run code that comes with a loaded model")
+    thinking: bool | None = setting(None, "whether the chat template of a loaded model asks it to think first")
     threads: int = setting(0, "of torch; 0: one for the tiny model, torch's own choice for others")
+    measure: str = setting("auto", "auto, exact, sampled (for models that reason before they move) or match")
+    samples: int = setting(100, "replies a prompt, where NashConv is sampled")
     measure_every: int = setting(20, "updates between measures of strength")
+    save_every: int = setting(100, "updates between saves of the model; it is saved at the end in any case")
     transcripts: int = setting(4, "games kept in transcripts.jsonl at every measure")
     out: str | None = setting(None, "run folder; a new one below runs/ if not given")
     overwrite: bool = setting(False, "replace a run that is in --out already")
@@ -90,15 +97,14 @@ class Settings:
 def read_settings(arguments: list[str]) -> Settings:
     """Read flags and the config file; a misspelt name ends the program with the near one."""
     names = [f.name for f in fields(Settings)]
+    # TrlParser takes the file's name as a word of its own only.
+    arguments = [
+        part for word in arguments for part in (word.split("=", 1) if word.startswith("--config=") else [word])
+    ]
     if "--config" in arguments[:-1]:
-        path = Path(arguments[arguments.index("--config") + 1])
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-        if not isinstance(found, dict):
-            raise ValueError(f"{path} is not a YAML file of settings")
-        for key in found:
-            if key not in names:
-                raise ValueError(f"{path} has an unknown setting {key!r}.{near(str(key), names)}")
-    parser = TrlParser([Settings], description=__doc__.splitlines()[0], allow_abbrev=False)
+        check_file(Path(arguments[arguments.index("--config") + 1]), names)
+    about = f"{__doc__.splitlines()[0]} --config FILE.yaml reads settings from a file; flags override it."
+    parser = TrlParser([Settings], description=about, allow_abbrev=False)
     settings: Settings
     settings, unknown = parser.parse_args_and_config(arguments, return_remaining_strings=True)
     for word in unknown:
@@ -108,42 +114,67 @@ def read_settings(arguments: list[str]) -> Settings:
     return settings
 
 
+def check_file(path: Path, names: list[str]) -> None:
+    """Refuse a config file with unknown names or values of the wrong kind."""
+    found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is not a YAML file of settings")
+    kinds = {f.name: str(f.type) for f in fields(Settings)}
+    accepted = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "list[str]": (list,)}
+    for key, value in found.items():
+        if key not in names:
+            raise ValueError(f"{path} has an unknown setting {key!r}.{near(str(key), names)}")
+        kind, _, optional = kinds[key].partition(" | ")
+        # Strings are read as flags are, so that 1e-3, which YAML takes for one, is a number.
+        if isinstance(value, str) or (value is None and optional):
+            continue
+        if not isinstance(value, accepted[kind]) or (isinstance(value, bool) and kind != "bool"):
+            raise ValueError(f"{path}: {key} must be of kind {kinds[key]}, not {value!r}")
+
+
+def loading(settings: Settings) -> dict[str, Any]:
+    """Return how models are loaded, the one that learns and the opponent alike."""
+    return {
+        "device": settings.device,
+        "dtype": settings.dtype,
+        "attn_implementation": settings.attn_implementation,
+        "trust_remote_code": settings.trust_remote_code,
+        "chat_template_kwargs": None if settings.thinking is None else {"enable_thinking": settings.thinking},
+        "temperature": settings.temperature,
+        "max_new_tokens": settings.max_new_tokens,
+        "batch_tokens": settings.batch_tokens,
+    }
+
+
 def make_player(settings: Settings, game: Game[Any]) -> LanguageModelAgent:
     """Return the model that learns, not warm-started."""
-    if settings.model == "tiny":
-        return tiny_agent(
-            game,
-            seed=settings.seed,
-            hidden=settings.hidden,
-            layers=settings.layers,
-            heads=settings.heads,
-            temperature=settings.temperature,
-            max_new_tokens=settings.max_new_tokens,
-            batch_tokens=settings.batch_tokens,
-        )
-    player = make_agent(
-        settings.model,
-        device=settings.device,
-        dtype=settings.dtype,
-        attn_implementation=settings.attn_implementation,
-        trust_remote_code=settings.trust_remote_code,
+    if settings.model != "tiny":
+        player = make_agent(settings.model, **loading(settings))
+        if isinstance(player, LanguageModelAgent):
+            return player
+        raise ValueError(f"{settings.model!r} is no language model; --model takes tiny, a directory or a hub name")
+    tiny = tiny_agent(
+        game,
+        seed=settings.seed,
+        hidden=settings.hidden,
+        layers=settings.layers,
+        heads=settings.heads,
         temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens,
         batch_tokens=settings.batch_tokens,
     )
-    if not isinstance(player, LanguageModelAgent):
-        raise ValueError(f"{settings.model!r} is no language model; --model takes tiny, a directory or a hub name")
-    return player
+    tiny.model.to(settings.device or "cpu")
+    return tiny
 
 
 def make_learner(settings: Settings, player: LanguageModelAgent) -> Learner:
     """Return the learner of the chosen update."""
-    clips = (settings.clip, settings.clip) if settings.update == "ppo" else (1.0, float("inf"))
+    clip_low, clip_high = (settings.clip, settings.clip) if settings.update == "ppo" else UNCLIPPED
     return Learner(
         player,
         lr=settings.lr,
-        clip_low=clips[0],
-        clip_high=clips[1],
+        clip_low=clip_low,
+        clip_high=clip_high,
         epochs=settings.epochs,
         kl=settings.kl,
         entropy=settings.entropy,
@@ -154,23 +185,48 @@ def make_learner(settings: Settings, player: LanguageModelAgent) -> Learner:
     )
 
 
+TINY_ONLY = ("hidden", "layers", "heads", "warm_steps", "warm_lr")
+LOADED_ONLY = ("dtype", "attn_implementation", "trust_remote_code", "thinking")
+
+
 def check(settings: Settings) -> None:
     """Refuse what would only fail later, or silently do nothing."""
     if settings.update not in ("ppo", "reinforce"):
         raise ValueError(f"unknown update {settings.update!r}.{near(settings.update, ['ppo', 'reinforce'])}")
-    for name in ("games", "batch_games", "epochs", "in_flight", "measure_every", "hidden", "layers", "heads"):
+    for name in (
+        "games",
+        "batch_games",
+        "epochs",
+        "in_flight",
+        "measure_every",
+        "save_every",
+        "hidden",
+        "layers",
+        "heads",
+    ):
         if getattr(settings, name) < 1:
             raise ValueError(f"{name} must be 1 or more, not {getattr(settings, name)}")
+    if settings.seed < 0:
+        raise ValueError(f"seed must be 0 or more, not {settings.seed}")
+    if settings.temperature <= 0:
+        raise ValueError(f"temperature must be above 0 to learn by sampling, not {settings.temperature}")
     if settings.kl_end and not settings.kl:
         raise ValueError(f"kl is 0 but kl_end is {settings.kl_end}: set both to 0, or both above")
+    tiny = settings.model == "tiny"
+    for name in LOADED_ONLY if tiny and settings.opponent in ("self", "random", "optimal") else ():
+        if getattr(settings, name) != getattr(Settings, name):
+            raise ValueError(f"{name} is for loaded models; the tiny model has none")
+    for name in () if tiny else TINY_ONLY:
+        if getattr(settings, name) != getattr(Settings, name):
+            raise ValueError(f"{name} is for the tiny model; {settings.model!r} brings its own")
 
 
 class Recorder:
     """Watches a run: measures it, keeps its records, and writes what is left of it at the end."""
 
-    def __init__(self, settings: Settings, game: Game[Any], player: LanguageModelAgent, folder: RunFolder) -> None:
-        self.settings, self.game, self.player, self.folder = settings, game, player, folder
-        self.figure, self.measure = make_measure(game)
+    def __init__(self, settings: Settings, player: LanguageModelAgent, measure: Measure, folder: RunFolder) -> None:
+        self.settings, self.player, self.folder = settings, player, folder
+        self.figure, self.measure, _ = measure
         self.started = time.perf_counter()
         self.curve: list[tuple[int, float]] = []
         self.first: dict[str, float] = {}
@@ -199,15 +255,14 @@ class Recorder:
         self.folder.save_model(self.player)
         lines = {"equilibrium": 0.0} if self.figure == "nashconv" else {}
         if "nashconv" in self.first:
-            uniform = self.measure(RandomAgent())[self.figure]
-            lines["uniform play"] = uniform
+            lines["uniform play"] = self.measure(RandomAgent())[self.figure]
         plot_curves(
             self.folder.path / f"{self.figure}.png",
-            {self.game.name: self.curve},
+            {self.settings.game: self.curve},
             x="games",
             y=self.figure,
             lines=lines,
-            title=f"{self.game.name}, {self.settings.opponent} opponent, seed {self.settings.seed}",
+            title=f"{self.settings.game}, {self.settings.opponent} opponent, seed {self.settings.seed}",
         )
         summary = {
             "game": self.settings.game,
@@ -220,11 +275,14 @@ class Recorder:
             "nashconv_start": self.first.get("nashconv"),
             "nashconv": self.last.get("nashconv"),
             "nashconv_legal": self.last.get("nashconv_legal"),
-            "illegal_rate": self.last.get("illegal_rate"),
+            # Before the first update there were no games to count in.
+            "illegal_rate": self.last.get("illegal_rate", self.last.get("illegal_mass")),
             "entropy": self.last.get("entropy"),
         }
         if self.figure != "nashconv":
             summary |= {f"{self.figure}_start": self.first[self.figure], self.figure: self.last[self.figure]}
+        bounds = ("nashconv_lower", "nashconv_upper", "reward_vs_random_error")
+        summary |= {key: self.last[key] for key in bounds if key in self.last}
         self.folder.summarize(summary)
         return summary
 
@@ -234,27 +292,35 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     check(settings)
     if settings.threads or settings.model == "tiny":
         torch.set_num_threads(settings.threads or 1)
-    options = {} if settings.skin is None else {"skin": settings.skin}
-    game = make(settings.game, show_legal=settings.show_legal, **options)
+    game = make_game(settings)
     player = make_player(settings, game)
-    opponent = None if settings.opponent == "self" else make_agent(settings.opponent)
+    opponent = None if settings.opponent == "self" else make_agent(settings.opponent, **loading(settings))
+    measure = make_measure(game, settings.measure, samples=settings.samples, seed=settings.seed)
     config = {k: v for k, v in asdict(settings).items() if k not in ("out", "overwrite")}
-    name = f"{game.name}-{settings.opponent.replace('/', '_')}-seed{settings.seed}"
+    name = f"{game.name}-{Path(settings.opponent).name}-seed{settings.seed}"
     folder = RunFolder(settings.out or free_folder("runs", name), config, overwrite=settings.overwrite)
     console.print(f"{game.name}: {player.name}, {player.model.num_parameters():,} parameters, into {folder.path}")
-    recorder = Recorder(settings, game, player, folder)
+    console.print(measure.note, markup=False)
+    recorder = Recorder(settings, player, measure, folder)
     finished = False
     try:
         with progress_bar(console) as progress:
             prepare(settings, game, player, progress)
-            learn(settings, recorder, opponent, progress)
+            learn(settings, game, recorder, opponent, progress)
         finished = True
     except KeyboardInterrupt:
         console.print("interrupted; saving what has been learned")
         # Measured again, so that the summary speaks of the model that is saved.
-        if recorder.latest is None or recorder.latest.games > recorder.games:
-            recorder.watch(recorder.latest)
+        recorder.watch(recorder.latest)
     return recorder.close(finished=finished)
+
+
+def make_game(settings: Settings) -> Game[Any]:
+    """Return the game with its settings."""
+    options = read_options(settings.options)
+    if settings.skin is not None:
+        options["skin"] = settings.skin
+    return make(settings.game, show_legal=settings.show_legal, **options)
 
 
 def progress_bar(console: Console) -> Progress:
@@ -274,9 +340,11 @@ def prepare(settings: Settings, game: Game[Any], player: LanguageModelAgent, pro
         progress.update(bar, advance=1, note=f"loss {loss:.3f}")
 
 
-def learn(settings: Settings, recorder: Recorder, opponent: Any, progress: Progress) -> None:
-    """Self-play, measured every so often."""
-    game, player = recorder.game, recorder.player
+def learn(settings: Settings, game: Game[Any], recorder: Recorder, opponent: Agent | None, progress: Progress) -> None:
+    """Self-play, measured and saved every so often."""
+    player = recorder.player
+    lr_end = settings.lr / 40 if settings.lr_end is None else settings.lr_end
+    kl_end = settings.kl * 0.07 if settings.kl_end is None else settings.kl_end
     note = describe(recorder.figure, recorder.watch(None))
     bar = progress.add_task("play", total=settings.games, note=note)
     generations = self_play(
@@ -288,9 +356,9 @@ def learn(settings: Settings, recorder: Recorder, opponent: Any, progress: Progr
         opponent=opponent,
         baseline=RoleBaseline(settings.baseline_decay),
         seed=settings.seed,
-        lr=Anneal(settings.lr, settings.lr_end),
+        lr=Anneal(settings.lr, lr_end),
         entropy=Anneal(settings.entropy, settings.entropy_end),
-        kl=Anneal(settings.kl, settings.kl_end),
+        kl=Anneal(settings.kl, kl_end),
         in_flight=settings.in_flight,
         retries=settings.retries,
     )
@@ -298,6 +366,8 @@ def learn(settings: Settings, recorder: Recorder, opponent: Any, progress: Progr
         recorder.latest = generation
         if generation.update % settings.measure_every == 0 or generation.games == settings.games:
             note = describe(recorder.figure, recorder.watch(generation))
+        if generation.update % settings.save_every == 0:
+            recorder.folder.save_model(player)
         progress.update(bar, completed=generation.games, note=note)
 
 
@@ -325,9 +395,12 @@ def main() -> int:
     try:
         settings = read_settings(sys.argv[1:])
         summary = train(settings, console)
-    except (ValueError, FileExistsError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("train.py: stopped before all was saved; model/ is the last that was saved whole", file=sys.stderr)
+        return 130
     show(summary, console)
     return 0 if summary["finished"] else 130
 

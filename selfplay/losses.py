@@ -13,6 +13,9 @@ from torch import Tensor
 
 Metrics = dict[str, Tensor]
 
+UNCLIPPED = (1.0, float("inf"))
+"""PPO's clip below and above 1 with which it never clips: a ratio is never below 0."""
+
 
 def ppo_loss(
     logp_T: Tensor,
@@ -31,13 +34,13 @@ def ppo_loss(
     loss = -(gain_T * ratio_T.clamp(max=1 + clip_high) + pain_T * ratio_T.clamp(min=1 - clip_low)).sum()
     with torch.no_grad():
         is_clipped_T = ((ratio_T > 1 + clip_high) & (gain_T > 0)) | ((ratio_T < 1 - clip_low) & (pain_T < 0))
-        metrics = {"clipped": is_clipped_T.float().mean(), "ratio_max": ratio_T.max()}
+        metrics = {"clipped": is_clipped_T.float().mean()}
     return loss, metrics
 
 
 def reinforce_loss(logp_T: Tensor, old_logp_T: Tensor, gain_T: Tensor, pain_T: Tensor) -> tuple[Tensor, Metrics]:
     """Williams 1992 with importance weights: PPO that never clips. On fresh samples r = 1 and grad r = grad log p."""
-    return ppo_loss(logp_T, old_logp_T, gain_T, pain_T, clip_low=1.0, clip_high=float("inf"))
+    return ppo_loss(logp_T, old_logp_T, gain_T, pain_T, clip_low=UNCLIPPED[0], clip_high=UNCLIPPED[1])
 
 
 def entropy(logp_TV: Tensor) -> Tensor:

@@ -2,41 +2,76 @@
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sparring.agents import Agent, Policy, RandomAgent
-from sparring.envs import Game
-from sparring.envs.tree import enumerate_tree
+from sparring.envs import Game, near
+from sparring.envs.tree import NotEnumerable
 
-from .exploitability import exploitability, losses_to_optimal
+from .exploitability import exploitability, losses_to_optimal, solvable_tree
 from .play import play
+from .sampled import sampled_exploitability
+
+KINDS = ("auto", "exact", "sampled", "match")
 
 
 class Measurable(Agent, Policy, Protocol):
     """A player whose move probabilities can be asked for."""
 
 
-Measure = Callable[[Measurable], dict[str, float]]
+class Measure(NamedTuple):
+    """A way to tell strength."""
+
+    figure: str
+    """The name of the one figure that tells it."""
+    take: Callable[[Measurable], dict[str, float]]
+    """Measures a player: that figure and others."""
+    note: str
+    """Why it is this one."""
 
 
-def make_measure(game: Game[Any], *, limit: int = 100_000, games: int = 200, seed: int = 0) -> tuple[str, Measure]:
-    """Return the name of the figure that tells strength in this game, and a function that measures it and others.
+def make_measure(
+    game: Game[Any],
+    kind: str = "auto",
+    *,
+    limit: int = 100_000,
+    samples: int = 100,
+    games: int = 400,
+    seed: int = 0,
+) -> Measure:
+    """Return the way to measure strength in `game`.
 
     Args:
         game: what is played.
-        limit: states up to which evaluation is exact.
-        games: of a match, where it is not; the seats change in every game.
-        seed: of the match.
+        kind: "exact": NashConv over whole canonical replies, and losses to perfect play where nothing is hidden;
+            "sampled": NashConv estimated from replies, for models that reason before they move; "match": mean reward
+            against the random player; "auto": exact if it can be, else a match.
+        limit: states up to which "auto" is exact.
+        samples: replies a prompt, where they are sampled.
+        games: of a match, in which the seats change every game.
+        seed: of samples and matches.
+
+    Raises ValueError for an unknown kind, and for "exact" and "sampled" where the game does not allow it.
     """
+    if kind not in KINDS:
+        raise ValueError(f"unknown measure {kind!r}.{near(kind, KINDS)}")
+    match = Measure("reward_vs_random", lambda agent: _match(game, agent, games, seed), "measured by matches")
+    if kind == "match":
+        return match
     try:
-        perfect = enumerate_tree(game, limit=limit).perfect_information
-    except (NotImplementedError, ValueError):
-        # Too large, free text, or no list of deals: nothing to enumerate.
-        return "reward_vs_random", lambda agent: _match(game, agent, games, seed)
-    if perfect and game.zero_sum:
-        return "loss_vs_optimal", lambda agent: _exact(game, agent) | _losses(game, agent)
-    return "nashconv", lambda agent: _exact(game, agent)
+        tree = solvable_tree(game, limit=limit if kind == "auto" else 1_000_000)
+    except (NotEnumerable, NotImplementedError) as error:
+        if kind != "auto":
+            raise ValueError(f"measure {kind!r}: {error}") from error
+        return match._replace(note=f"measured by matches, because {error}")
+    if kind == "sampled":
+        return Measure("nashconv", lambda agent: _sampled(game, agent, samples, seed), f"{samples} replies a prompt")
+    if tree.perfect_information and game.zero_sum:
+        return Measure("loss_vs_optimal", lambda agent: _exact(game, agent) | _losses(game, agent), "measured exactly")
+    return Measure("nashconv", lambda agent: _exact(game, agent), "measured exactly")
 
 
 def _exact(game: Game[Any], agent: Measurable) -> dict[str, float]:
@@ -55,10 +90,22 @@ def _losses(game: Game[Any], agent: Measurable) -> dict[str, float]:
     return {"loss_vs_optimal": found.loss, "illegal_vs_optimal": sum(o.illegal for o in found.optimal) / 2}
 
 
+def _sampled(game: Game[Any], agent: Measurable, samples: int, seed: int) -> dict[str, float]:
+    found = sampled_exploitability(game, agent, samples=samples, seed=seed)
+    return {
+        "nashconv": found.nashconv.plug_in,
+        "nashconv_lower": found.nashconv.lower,
+        "nashconv_upper": found.nashconv.upper,
+        "nashconv_legal": found.nashconv_legal.plug_in,
+        "illegal_mass_max": found.illegal_mass_max,
+    }
+
+
 def _match(game: Game[Any], agent: Measurable, games: int, seed: int) -> dict[str, float]:
-    """The mean reward of a match in which the seats change every game."""
+    """The mean reward of a match in which the seats change every game, and its standard error."""
     rewards = [
         episode.rewards[episode.seated.index(0)]
         for episode in play(game, (agent, RandomAgent()), games=games, seed=seed, swap=True)
     ]
-    return {"reward_vs_random": sum(rewards) / len(rewards)}
+    error = statistics.stdev(rewards) / math.sqrt(games)
+    return {"reward_vs_random": statistics.fmean(rewards), "reward_vs_random_error": error}

@@ -15,22 +15,35 @@ from sparring.agents import LanguageModelAgent
 
 from .episode import Episode
 
+FILES = ("config.yaml", "metrics.jsonl", "transcripts.jsonl", "summary.json")
+FOLDERS = ("model", "model.new", "model.old")
+
 
 class RunFolder:
-    """Holds `config.yaml`, `metrics.jsonl`, `transcripts.jsonl`, `model/` and, at the end, `summary.json`."""
+    """Holds `config.yaml`, `metrics.jsonl`, `transcripts.jsonl`, `model/`, pictures and, at the end, `summary.json`."""
 
     def __init__(self, path: str | Path, config: dict[str, Any], *, overwrite: bool = False) -> None:
         """Make the folder and write its settings.
 
-        Raises FileExistsError if a run is there already and `overwrite` is not set.
+        Raises FileExistsError if there is anything in it, unless it is a run and `overwrite` is set; then that run's
+        own files are removed, and nothing else is.
         """
         self.path = Path(path)
-        if (self.path / "config.yaml").exists():
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
             if not overwrite:
-                raise FileExistsError(f"{self.path} holds a run already; choose another --out, or add --overwrite")
-            shutil.rmtree(self.path)
+                held = "holds a run already" if is_run(self.path) else "is not empty"
+                raise FileExistsError(f"{self.path} {held}; choose another --out, or add --overwrite to replace a run")
+            if not is_run(self.path):
+                raise FileExistsError(f"{self.path} is not empty and holds no run; choose another --out")
+            self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+    def _clear(self) -> None:
+        for file in (*(self.path / name for name in FILES), *self.path.glob("*.png")):
+            file.unlink(missing_ok=True)
+        for name in FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to `metrics.jsonl`."""
@@ -61,10 +74,18 @@ class RunFolder:
         (self.path / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
+def is_run(path: Path) -> bool:
+    """Whether a folder holds a run and nothing else."""
+    if not (path / "config.yaml").is_file():
+        return False
+    known = {*FILES, *FOLDERS}
+    return all(item.name in known or item.suffix == ".png" for item in path.iterdir())
+
+
 def free_folder(parent: str | Path, name: str) -> Path:
-    """Return `parent/name`, or `parent/name-2` and so on if a run is there already."""
+    """Return `parent/name`, or `parent/name-2` and so on if that is taken."""
     path, number = Path(parent) / name, 1
-    while (path / "config.yaml").exists():
+    while path.exists():
         number += 1
         path = Path(parent) / f"{name}-{number}"
     return path

@@ -111,6 +111,8 @@ def self_play(
         in_flight: games played at once; it does not change them.
         retries: illegal replies that a seat may take back in a turn.
     """
+    if games < 1 or batch_games < 1:
+        raise ValueError(f"games and batch_games must be 1 or more, not {games} and {batch_games}")
     baseline = baseline or RoleBaseline()
     seconds = 0.0
     # The remainder joins the last generation: a short one of its own would be a noisy update right at the end.
@@ -119,9 +121,7 @@ def self_play(
         first = update * batch_games
         count = batch_games if update + 1 < updates else games - first
         started = time.perf_counter()
-        for name, schedule in (("lr", lr), ("entropy", entropy), ("kl", kl)):
-            if schedule is not None:
-                setattr(learner, name, schedule(first / games))
+        _follow(learner, first / games, lr=lr, entropy=entropy, kl=kl)
         episodes = tuple(
             play(
                 game,
@@ -143,6 +143,12 @@ def self_play(
             metrics={**asdict(report), **summarize(episodes)},
             episodes=episodes,
         )
+
+
+def _follow(learner: Learner, fraction: float, **schedules: Anneal | None) -> None:
+    for name, schedule in schedules.items():
+        if schedule is not None:
+            setattr(learner, name, schedule(fraction))
 
 
 def summarize(episodes: tuple[Episode, ...]) -> dict[str, float]:

@@ -16,7 +16,8 @@ from sparring.envs import make
 from sparring.selfplay import exploitability
 
 ROOT = Path(__file__).resolve().parent.parent
-QUICK = ("--games", "1024", "--batch_games", "256", "--warm_steps", "20", "--measure_every", "2")
+SHORT = ("--games", "1024", "--batch_games", "256", "--measure_every", "2")
+QUICK = (*SHORT, "--warm_steps", "20")
 ENVIRONMENT = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
 
 
@@ -78,6 +79,17 @@ def test_the_same_settings_give_the_same_run(run: Path, tmp_path: Path) -> None:
     assert again["nashconv"] == pytest.approx(first["nashconv"], abs=1e-4)
 
 
+def test_a_folder_that_is_no_run_is_never_touched(tmp_path: Path) -> None:
+    """A folder with a model in it, but no run, once lost that model to the new one."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_text("precious")
+    for more in ((), ("--overwrite",)):
+        refused = train(*QUICK, *more, "--out", tmp_path)
+        assert refused.returncode == 2
+        assert "is not empty" in refused.stderr
+    assert (tmp_path / "model" / "weights").read_text() == "precious"
+
+
 def test_a_run_is_not_overwritten(run: Path) -> None:
     before = (run / "summary.json").read_bytes()
     refused = train(*QUICK, "--out", run)
@@ -97,6 +109,14 @@ def test_a_run_is_not_overwritten(run: Path) -> None:
         (["--games", "many"], "invalid int value: 'many'"),
         (["--model", "random"], "is no language model"),
         (["--games", "0"], "games must be 1 or more"),
+        (["--temperature", "0"], "temperature must be above 0"),
+        (["--seed", "-1"], "seed must be 0 or more"),
+        (["--dtype", "bfloat16"], "dtype is for loaded models"),
+        (["--measure", "exat"], "Did you mean 'exact'?"),
+        (["--game", "ConnectFour-v0", "--measure", "exact"], "more than 1,000,000 states"),
+        (["--game", "no_such_module:Game"], "No module named"),
+        (["--options", "dice"], "write name=value"),
+        (["--game", "LiarsDice-v0", "--options", "dise=2"], "Did you mean 'dice'?"),
         (["stray"], "'stray' belongs to no flag"),
     ],
 )
@@ -108,11 +128,29 @@ def test_bad_settings_end_at_once_and_name_the_remedy(arguments: list[str], said
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unknown_key_in_a_config_file_names_the_near_one(tmp_path: Path) -> None:
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump({"batch_game": 3}))
-    done = train("--config", tmp_path / "c.yaml")
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"batch_game": 3}, "Did you mean 'batch_games'?"),
+        ({"games": 512.0}, "games must be of kind int, not 512.0"),
+        ({"kl": [1]}, "kl must be of kind float"),
+        (["games"], "is not a YAML file of settings"),
+    ],
+)
+def test_what_is_wrong_in_a_config_file_is_named(settings: object, said: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(settings))
+    done = train(f"--config={tmp_path / 'c.yaml'}")
     assert done.returncode == 2
-    assert "Did you mean 'batch_games'?" in done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_recipes_are_configs_that_can_be_read() -> None:
+    recipes = sorted((ROOT / "scripts" / "recipes").glob("*.yaml"))
+    assert [r.stem for r in recipes] == ["kuhn", "tictactoe"]
+    for recipe in recipes:
+        done = train("--config", recipe, "--games", "0")
+        assert "games must be 1 or more" in done.stderr
 
 
 def test_an_interrupt_leaves_a_model_that_loads(tmp_path: Path) -> None:
@@ -129,9 +167,58 @@ def test_an_interrupt_leaves_a_model_that_loads(tmp_path: Path) -> None:
 
 
 def test_a_saved_model_can_be_trained_further_and_played_against(run: Path, tmp_path: Path) -> None:
-    done = train(*QUICK, "--model", run / "model", "--opponent", run / "model", "--out", tmp_path / "next")
+    done = train(*SHORT, "--model", run / "model", "--opponent", run / "model", "--out", tmp_path / "next")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "next" / "summary.json").read_text())["finished"] is True
+
+
+FORGETFUL = """
+from sparring.envs import Game
+
+
+class Forgetful(Game):
+    rules = "Seat 0 names a number, then guesses which it was; seat 1 said one in between."
+
+    def deal(self, rng):
+        return (str(rng.integers(2)),)
+
+    def deals(self):
+        return [(("0",), 0.5), (("1",), 0.5)]
+
+    def seat(self, state):
+        return (0, 1, 0, None)[len(state) - 1]
+
+    def observation(self, state, seat):
+        return f"This is turn {len(state)}."
+
+    def legal(self, state):
+        return ("0", "1") if len(state) < 4 else ()
+
+    def play(self, state, move):
+        if move not in self.legal(state):
+            raise ValueError(move)
+        return (*state, move)
+
+    def rewards(self, state):
+        won = 1.0 if len(state) == 4 and state[3] == state[1] else -1.0
+        return (won, -won) if len(state) == 4 else (0.0, 0.0)
+"""
+
+
+def test_a_game_without_perfect_recall_is_measured_by_matches_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "forgetful.py").write_text(FORGETFUL)
+    small = ("--games", "32", "--batch_games", "16", "--warm_steps", "1", "--measure_every", "2")
+    done = train("--game", f"{tmp_path / 'forgetful.py'}:Forgetful", *small, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "no perfect recall" in done.stdout
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["reward_vs_random_error"] > 0
+
+
+def test_nashconv_can_be_sampled(tmp_path: Path) -> None:
+    done = train(*QUICK, "--measure", "sampled", "--samples", "20", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["nashconv_lower"] <= summary["nashconv"] <= summary["nashconv_upper"]
 
 
 def test_a_game_too_large_for_exact_measures_is_measured_by_matches(tmp_path: Path) -> None:

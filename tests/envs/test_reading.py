@@ -1,13 +1,12 @@
 """The one parser: what counts as a move, what hides, what comes back to the player."""
 
-import doctest
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparring.envs import Problem, public_text, read_move, reading, text_space
+from sparring.envs import Problem, public_text, read_move
 from sparring.envs.reading import MAX_MOVE, MAX_REPLY, MAX_SPEECH, clean_speech
 
 LEGAL = ("check", "bet", "2 from a")
@@ -123,8 +122,3 @@ def test_reading_what_was_read_changes_nothing(text, listed):
     move = read_move(text, legal).move
     if move is not None:
         assert read_move(f"[{move}]" if listed else move, legal).move == move
-
-
-@pytest.mark.parametrize("module", [reading, text_space])
-def test_the_examples_in_the_docstrings_are_true(module):
-    assert doctest.testmod(module).failed == 0
