@@ -11,7 +11,6 @@ Settings come from the defaults below, then from `--config FILE.yaml`, then from
 from __future__ import annotations
 
 import sys
-import time
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,12 @@ from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 from trl import TrlParser
 
-from sparring.agents import Agent, LanguageModelAgent, RandomAgent, make_agent, tiny_agent
+from sparring.agents import Agent, LanguageModelAgent, make_agent, tiny_agent
 from sparring.envs import Game, make, near, read_options
-from sparring.selfplay import Anneal, Generation, Learner, RoleBaseline, self_play, warm_start
+from sparring.selfplay import Anneal, Learner, RoleBaseline, self_play, warm_start
 from sparring.selfplay.losses import UNCLIPPED
-from sparring.selfplay.measures import Measure, make_measure
-from sparring.selfplay.plots import plot_curves
+from sparring.selfplay.measures import make_measure
+from sparring.selfplay.recorder import Recorder
 from sparring.selfplay.runs import RunFolder, free_folder
 
 WARM_SEED = 1 << 32
@@ -221,72 +220,6 @@ def check(settings: Settings) -> None:
             raise ValueError(f"{name} is for the tiny model; {settings.model!r} brings its own")
 
 
-class Recorder:
-    """Watches a run: measures it, keeps its records, and writes what is left of it at the end."""
-
-    def __init__(self, settings: Settings, player: LanguageModelAgent, measure: Measure, folder: RunFolder) -> None:
-        self.settings, self.player, self.folder = settings, player, folder
-        self.figure, self.measure, _ = measure
-        self.started = time.perf_counter()
-        self.curve: list[tuple[int, float]] = []
-        self.first: dict[str, float] = {}
-        self.last: dict[str, float] = {}
-        self.games = 0
-        self.play_seconds = 0.0
-        self.latest: Generation | None = None
-
-    def watch(self, generation: Generation | None) -> dict[str, float]:
-        """Measure the policy after a generation, or before the first; returns what there is to show."""
-        measured = self.measure(self.player)
-        if generation is not None:
-            self.games, self.play_seconds = generation.games, generation.seconds
-            measured = generation.metrics | measured | {"games_per_second": self.games / self.play_seconds}
-            self.folder.transcripts(generation.episodes[: self.settings.transcripts], update=generation.update)
-        seconds = round(time.perf_counter() - self.started, 3)
-        update = 0 if generation is None else generation.update
-        self.folder.log({"update": update, "games": self.games, "seconds": seconds, **measured})
-        self.curve.append((self.games, measured[self.figure]))
-        self.first = self.first or measured
-        self.last = measured
-        return measured
-
-    def close(self, *, finished: bool) -> dict[str, Any]:
-        """Save the model, draw the curve and write the summary."""
-        self.folder.save_model(self.player)
-        lines = {"equilibrium": 0.0} if self.figure == "nashconv" else {}
-        if "nashconv" in self.first:
-            lines["uniform play"] = self.measure(RandomAgent())[self.figure]
-        plot_curves(
-            self.folder.path / f"{self.figure}.png",
-            {self.settings.game: self.curve},
-            x="games",
-            y=self.figure,
-            lines=lines,
-            title=f"{self.settings.game}, {self.settings.opponent} opponent, seed {self.settings.seed}",
-        )
-        summary = {
-            "game": self.settings.game,
-            "opponent": self.settings.opponent,
-            "seed": self.settings.seed,
-            "finished": finished,
-            "games": self.games,
-            "seconds": round(time.perf_counter() - self.started, 2),
-            "games_per_second": round(self.games / self.play_seconds, 1) if self.play_seconds else 0.0,
-            "nashconv_start": self.first.get("nashconv"),
-            "nashconv": self.last.get("nashconv"),
-            "nashconv_legal": self.last.get("nashconv_legal"),
-            # Before the first update there were no games to count in.
-            "illegal_rate": self.last.get("illegal_rate", self.last.get("illegal_mass")),
-            "entropy": self.last.get("entropy"),
-        }
-        if self.figure != "nashconv":
-            summary |= {f"{self.figure}_start": self.first[self.figure], self.figure: self.last[self.figure]}
-        bounds = ("nashconv_lower", "nashconv_upper", "reward_vs_random_error")
-        summary |= {key: self.last[key] for key in bounds if key in self.last}
-        self.folder.summarize(summary)
-        return summary
-
-
 def train(settings: Settings, console: Console) -> dict[str, Any]:
     """Run it all; returns the summary. Ctrl-C ends the run early and leaves a loadable model."""
     check(settings)
@@ -301,7 +234,8 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     folder = RunFolder(settings.out or free_folder("runs", name), config, overwrite=settings.overwrite)
     console.print(f"{game.name}: {player.name}, {player.model.num_parameters():,} parameters, into {folder.path}")
     console.print(measure.note, markup=False)
-    recorder = Recorder(settings, player, measure, folder)
+    about = {"game": settings.game, "opponent": settings.opponent, "seed": settings.seed}
+    recorder = Recorder(player, measure, folder, about=about, transcripts=settings.transcripts)
     finished = False
     try:
         with progress_bar(console) as progress:
@@ -342,10 +276,10 @@ def prepare(settings: Settings, game: Game[Any], player: LanguageModelAgent, pro
 
 def learn(settings: Settings, game: Game[Any], recorder: Recorder, opponent: Agent | None, progress: Progress) -> None:
     """Self-play, measured and saved every so often."""
-    player = recorder.player
+    player, measure = recorder.player, recorder.measure.figure
     lr_end = settings.lr / 40 if settings.lr_end is None else settings.lr_end
     kl_end = settings.kl * 0.07 if settings.kl_end is None else settings.kl_end
-    note = describe(recorder.figure, recorder.watch(None))
+    note = describe(measure, recorder.watch(None))
     bar = progress.add_task("play", total=settings.games, note=note)
     generations = self_play(
         game,
@@ -365,7 +299,7 @@ def learn(settings: Settings, game: Game[Any], recorder: Recorder, opponent: Age
     for generation in generations:
         recorder.latest = generation
         if generation.update % settings.measure_every == 0 or generation.games == settings.games:
-            note = describe(recorder.figure, recorder.watch(generation))
+            note = describe(measure, recorder.watch(generation))
         if generation.update % settings.save_every == 0:
             recorder.folder.save_model(player)
         progress.update(bar, completed=generation.games, note=note)

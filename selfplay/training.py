@@ -98,7 +98,7 @@ def self_play(
 
     Args:
         game: what is played.
-        agent: who learns.
+        agent: who plays and is updated.
         learner: updates it.
         games: games in all.
         batch_games: games a generation; the last one takes the remainder as well.
@@ -115,11 +115,7 @@ def self_play(
         raise ValueError(f"games and batch_games must be 1 or more, not {games} and {batch_games}")
     baseline = baseline or RoleBaseline()
     seconds = 0.0
-    # The remainder joins the last generation: a short one of its own would be a noisy update right at the end.
-    updates = max(games // batch_games, 1)
-    for update in range(updates):
-        first = update * batch_games
-        count = batch_games if update + 1 < updates else games - first
+    for update, (first, count) in enumerate(_rounds(games, batch_games)):
         started = time.perf_counter()
         _follow(learner, first / games, lr=lr, entropy=entropy, kl=kl)
         episodes = tuple(
@@ -143,6 +139,14 @@ def self_play(
             metrics={**asdict(report), **summarize(episodes)},
             episodes=episodes,
         )
+
+
+def _rounds(games: int, batch_games: int) -> Iterator[tuple[int, int]]:
+    """Yield the first game and the number of games of each generation."""
+    # The remainder joins the last generation: a short one of its own would be a noisy update right at the end.
+    starts = range(0, max(games // batch_games, 1) * batch_games, batch_games)
+    for first in starts:
+        yield first, games - first if first == starts[-1] else batch_games
 
 
 def _follow(learner: Learner, fraction: float, **schedules: Anneal | None) -> None:
