@@ -75,7 +75,7 @@ def report(runs: list[dict[str, Any]]) -> str:
         "# Kuhn poker, exact NashConv",
         "",
         "Made by `python benchmarks/kuhn.py`. Each run is `python scripts/train.py` with its defaults; illegal replies",
-        "count as forfeits. Seconds are with two runs at a time on two cores.",
+        "count as forfeits. Seconds are of the whole run and grow with whatever else the machine is doing.",
         "",
         "| opponent | seed | start | end | end, legal moves only | illegal rate | games | seconds |",
         "|---|---|---|---|---|---|---|---|",
