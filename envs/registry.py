@@ -58,6 +58,8 @@ def make(id: str, *, show_legal: bool | None = None, **kwargs: Any) -> Game[Any]
     Raises ValueError for an unknown id (naming the near one) and for an unknown setting.
     """
     spec = _SPECS.get(id) or (GameSpec(id, id) if ":" in id else None)
+    if spec is None and id.endswith(".py"):
+        raise ValueError(f"{id!r} names a file; name the game in it too, as {id}:MyGame")
     if spec is None:
         raise ValueError(f"unknown game {id!r}.{near(id, _SPECS)}")
     cls = _load(spec.entry_point)
@@ -138,6 +140,8 @@ def _load_file(path: str) -> Any:
 
 
 def _check_settings(cls: type[Game[Any]], id: str, settings: dict[str, Any]) -> None:
+    if inspect.isabstract(cls):
+        raise ValueError(f"{cls.__name__} is not a whole game; define {', '.join(sorted(cls.__abstractmethods__))}")
     parameters = inspect.signature(cls).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return

@@ -10,6 +10,7 @@ Settings come from the defaults below, then from `--config FILE.yaml`, then from
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -31,6 +32,8 @@ from sparring.selfplay.measures import make_measure
 from sparring.selfplay.recorder import Recorder
 from sparring.selfplay.runs import RunFolder, free_folder
 
+SMALL = 10_000_000
+"""Parameters below which several threads only get into each other's way."""
 WARM_SEED = 1 << 32
 """Added to the seed for warm-start games, so that they are not the games that are trained on."""
 
@@ -83,7 +86,7 @@ class Settings:
     attn_implementation: str | None = setting(None, "of a loaded model, for instance sdpa or flash_attention_2")
     trust_remote_code: bool = setting(False, "run code that comes with a loaded model")
     thinking: bool | None = setting(None, "whether the chat template of a loaded model asks it to think first")
-    threads: int = setting(0, "of torch; 0: one for the tiny model, torch's own choice for others")
+    threads: int = setting(0, "of torch; 0: one for models below 10 million parameters, else torch's own choice")
     measure: str = setting("auto", "auto, exact, sampled (for models that reason before they move) or match")
     samples: int = setting(100, "replies a prompt, where NashConv is sampled")
     measure_every: int = setting(20, "updates between measures of strength")
@@ -100,7 +103,9 @@ def read_settings(arguments: list[str]) -> Settings:
     arguments = [
         part for word in arguments for part in (word.split("=", 1) if word.startswith("--config=") else [word])
     ]
-    if "--config" in arguments[:-1]:
+    if arguments[-1:] == ["--config"]:
+        raise ValueError("--config needs the name of a YAML file")
+    if "--config" in arguments:
         check_file(Path(arguments[arguments.index("--config") + 1]), names)
     about = f"{__doc__.splitlines()[0]} --config FILE.yaml reads settings from a file; flags override it."
     parser = TrlParser([Settings], description=about, allow_abbrev=False)
@@ -115,7 +120,12 @@ def read_settings(arguments: list[str]) -> Settings:
 
 def check_file(path: Path, names: list[str]) -> None:
     """Refuse a config file with unknown names or values of the wrong kind."""
-    found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        raise ValueError(f"no such file: {path}")
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} is not a YAML file of settings")
     kinds = {f.name: str(f.type) for f in fields(Settings)}
@@ -205,6 +215,12 @@ def check(settings: Settings) -> None:
     ):
         if getattr(settings, name) < 1:
             raise ValueError(f"{name} must be 1 or more, not {getattr(settings, name)}")
+    if not settings.lr > 0:
+        raise ValueError(f"lr must be above 0, not {settings.lr}")
+    if settings.opponent == "human":
+        raise ValueError("opponent 'human' cannot train by the thousand; play against the model with scripts/play.py")
+    if (settings.device or "").startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {settings.device!r} is not there: torch sees no GPU")
     if settings.seed < 0:
         raise ValueError(f"seed must be 0 or more, not {settings.seed}")
     if settings.temperature <= 0:
@@ -223,10 +239,13 @@ def check(settings: Settings) -> None:
 def train(settings: Settings, console: Console) -> dict[str, Any]:
     """Run it all; returns the summary. Ctrl-C ends the run early and leaves a loadable model."""
     check(settings)
-    if settings.threads or settings.model == "tiny":
-        torch.set_num_threads(settings.threads or 1)
+    settings.lr_end = settings.lr / 40 if settings.lr_end is None else settings.lr_end
+    settings.kl_end = settings.kl * 0.07 if settings.kl_end is None else settings.kl_end
     game = make_game(settings)
     player = make_player(settings, game)
+    small = player.model.num_parameters() < SMALL
+    if settings.threads or small:
+        torch.set_num_threads(settings.threads or 1)
     opponent = None if settings.opponent == "self" else make_agent(settings.opponent, **loading(settings))
     measure = make_measure(game, settings.measure, samples=settings.samples, seed=settings.seed)
     config = {k: v for k, v in asdict(settings).items() if k not in ("out", "overwrite")}
@@ -246,7 +265,9 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
         console.print("interrupted; saving what has been learned")
         # Measured again, so that the summary speaks of the model that is saved.
         recorder.watch(recorder.latest)
-    return recorder.close(finished=finished)
+    summary = recorder.close(finished=finished)
+    console.print(f"all of it is in {folder.path}; play: python scripts/play.py --seats human {folder.path / 'model'}")
+    return summary
 
 
 def make_game(settings: Settings) -> Game[Any]:
@@ -277,8 +298,8 @@ def prepare(settings: Settings, game: Game[Any], player: LanguageModelAgent, pro
 def learn(settings: Settings, game: Game[Any], recorder: Recorder, opponent: Agent | None, progress: Progress) -> None:
     """Self-play, measured and saved every so often."""
     player, measure = recorder.player, recorder.measure.figure
-    lr_end = settings.lr / 40 if settings.lr_end is None else settings.lr_end
-    kl_end = settings.kl * 0.07 if settings.kl_end is None else settings.kl_end
+    assert settings.lr_end is not None
+    assert settings.kl_end is not None
     note = describe(measure, recorder.watch(None))
     bar = progress.add_task("play", total=settings.games, note=note)
     generations = self_play(
@@ -290,9 +311,9 @@ def learn(settings: Settings, game: Game[Any], recorder: Recorder, opponent: Age
         opponent=opponent,
         baseline=RoleBaseline(settings.baseline_decay),
         seed=settings.seed,
-        lr=Anneal(settings.lr, lr_end),
+        lr=Anneal(settings.lr, settings.lr_end),
         entropy=Anneal(settings.entropy, settings.entropy_end),
-        kl=Anneal(settings.kl, kl_end),
+        kl=Anneal(settings.kl, settings.kl_end),
         in_flight=settings.in_flight,
         retries=settings.retries,
     )
@@ -326,10 +347,12 @@ def main() -> int:
     """Return the exit code: 0 done, 2 bad settings, 130 interrupted."""
     console = Console()
     disable_progress_bar()  # of transformers, which would draw into ours
+    # A scheduler's notice ends a run as Ctrl-C does: measured and saved.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         settings = read_settings(sys.argv[1:])
         summary = train(settings, console)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, SyntaxError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

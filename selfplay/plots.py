@@ -24,7 +24,7 @@ def plot_curves(
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for name, points in curves.items():
-        axes.plot([p[0] for p in points], [p[1] for p in points], label=name, linewidth=1.6)
+        axes.plot([p[0] for p in points], [p[1] for p in points], label=name, linewidth=1.6, marker=".")
     for name, height in (lines or {}).items():
         axes.axhline(height, linestyle="--", linewidth=1, color="0.4")
         axes.annotate(name, (1, height), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.3")

@@ -111,6 +111,9 @@ def test_a_run_is_not_overwritten(run: Path) -> None:
         (["--games", "0"], "games must be 1 or more"),
         (["--temperature", "0"], "temperature must be above 0"),
         (["--seed", "-1"], "seed must be 0 or more"),
+        (["--lr", "-1"], "lr must be above 0"),
+        (["--opponent", "human"], "play against the model with scripts/play.py"),
+        (["--game", "mine.py"], "as mine.py:MyGame"),
         (["--dtype", "bfloat16"], "dtype is for loaded models"),
         (["--measure", "exat"], "Did you mean 'exact'?"),
         (["--game", "ConnectFour-v0", "--measure", "exact"], "more than 1,000,000 states"),
@@ -164,6 +167,14 @@ def test_an_interrupt_leaves_a_model_that_loads(tmp_path: Path) -> None:
     assert running.returncode == 130, errors
     assert json.loads((out / "summary.json").read_text())["finished"] is False
     assert isinstance(make_agent(str(out / "model")), LanguageModelAgent)
+
+
+def test_the_saved_model_generates_with_plain_transformers(run: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = (c.from_pretrained(run / "model") for c in (AutoTokenizer, AutoModelForCausalLM))
+    inputs = tokenizer("Your move, in square brackets:", return_tensors="pt", return_token_type_ids=False)
+    assert model.generate(**inputs).shape[1] == inputs["input_ids"].shape[1] + 1
 
 
 def test_a_saved_model_can_be_trained_further_and_played_against(run: Path, tmp_path: Path) -> None:
