@@ -81,11 +81,11 @@ def tiny_agent(
     settings_of_generation.eos_token_id = tokenizer.eos_token_id
     settings_of_generation.pad_token_id = tokenizer.pad_token_id
     settings_of_generation.do_sample = True
-    settings_of_generation.max_new_tokens = _reply_length(tokenizer, moves)
+    settings_of_generation.max_new_tokens = settings.get("max_new_tokens") or _reply_length(tokenizer, moves)
     if settings_of_generation.max_new_tokens > 1:
         # Only where it matters: with a stop string in its config, `generate` asks for the tokenizer.
         settings_of_generation.stop_strings = ["]"]
-    return LanguageModelAgent(model, tokenizer, name=name, **{"stop": ["]"], **settings})
+    return LanguageModelAgent(model, tokenizer, name=name, **settings)
 
 
 def _reply_length(tokenizer: Any, moves: list[str]) -> int:

@@ -52,7 +52,9 @@ def test_it_is_tiny(tiny: LanguageModelAgent) -> None:
     assert 80_000 < parameters < 150_000
     assert tiny.model.config.model_type == "qwen3"
     assert tiny.name == "tiny"
-    assert (tiny.stop, tiny.eos) == (("]",), (tiny.tokenizer.eos_token_id,))
+    # A reply of one token needs no stop string, and without one plain `generate` asks for no tokenizer.
+    assert (tiny.max_new_tokens, tiny.stop, tiny.eos) == (1, (), (tiny.tokenizer.eos_token_id,))
+    assert tiny_agent(make("KuhnPoker-v0"), corpus_games=5, max_new_tokens=4).stop == ("]",)
 
 
 @given(st.text(max_size=60))
