@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sparring.envs import Message, Prompt, Reply, ask, mix, uniform, uniforms
 
-__all__ = ["Agent", "Message", "Policy", "Prompt", "Reply", "ask", "mix", "uniform", "uniforms"]
+__all__ = ["Agent", "Message", "Policy", "Prompt", "Reply", "SharedAgent", "ask", "mix", "uniform", "uniforms"]
 
 
 @runtime_checkable
@@ -22,6 +22,22 @@ class Agent(Protocol):
     """Anything that answers prompts."""
 
     name: str
+
+    def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
+        """Return one reply a prompt, in order."""
+        ...
+
+
+@runtime_checkable
+class SharedAgent(Protocol):
+    """A player that answers through an engine which others share, so that all of them are asked in one batch."""
+
+    name: str
+    engine: Agent
+
+    def address(self, prompt: Prompt) -> Prompt:
+        """Return the prompt as the engine must be asked it to answer for this player."""
+        ...
 
     def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
         """Return one reply a prompt, in order."""

@@ -133,6 +133,8 @@ def _check_deal(game: Game[Any], state: Any, seed: list[int]) -> None:
                 "the same seed deals two games",
                 "let deal() use its rng alone, shuffle no list that it keeps, and make states compare equal",
             )
+    if (earned := _earned(game, state)) != (0, 0):
+        _broken(game, f"a deal has earned {earned} already", "let earned() be (0.0, 0.0) before the first move")
     if game.seat(state) is None:
         _broken(game, "a deal is over before the first move", "deal states in which somebody is to move")
 
@@ -196,9 +198,29 @@ def _check_rewards(spot: Spot) -> None:
         _broken(spot.game, f"an unfinished game has rewards {rewards}", "return (0.0, 0.0) before the end")
 
 
-def _check_pair(game: Game[Any], pair: Any, what: str) -> None:
+def _check_earned(spot: Spot) -> None:
+    """Two finite numbers in every state, the last one too."""
+    _earned(spot.game, spot.state)
+
+
+def _earned(game: Game[Any], state: Any) -> tuple[float, float]:
+    try:
+        earned = game.earned(state)
+    except Exception as error:  # noqa: BLE001
+        _broken(game, f"earned() raised {error!r}", "say of any state what each seat has earned so far", error)
+    _check_two(game, earned, "earned()")
+    if not all(map(math.isfinite, earned)):
+        _broken(game, f"earned() returned {earned}", "return two finite numbers")
+    return earned
+
+
+def _check_two(game: Game[Any], pair: Any, what: str) -> None:
     if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(r, int | float) for r in pair)):
         _broken(game, f"{what} returned {pair!r}", "return a tuple of two floats, one a seat")
+
+
+def _check_pair(game: Game[Any], pair: Any, what: str) -> None:
+    _check_two(game, pair, what)
     low, high = game.reward_range
     if not all(low <= reward <= high for reward in pair):
         _broken(game, f"{what} returned {pair}", f"keep to reward_range = {game.reward_range}, or widen it")
@@ -326,6 +348,6 @@ def _check_deals(game: Game[Any], seen: list[Any]) -> None:
 
 
 Law = Callable[[Spot], None]
-EVERYWHERE: tuple[Law, ...] = (_check_state, _check_observations, _check_rewards)
+EVERYWHERE: tuple[Law, ...] = (_check_state, _check_observations, _check_rewards, _check_earned)
 DURING: tuple[Law, ...] = (_check_legal, _check_prompt, _check_play, _check_forfeits)
 AT_THE_END: tuple[Law, ...] = (_check_frozen,)

@@ -84,6 +84,14 @@ class Game(ABC, Generic[State]):
     def rewards(self, state: State) -> tuple[float, float]:
         """Return one number a seat. Before the end both are 0."""
 
+    def earned(self, state: State) -> tuple[float, float]:
+        """Return what each seat has earned so far, for games that pay along the way; 0 at the deal.
+
+        A turn is worth what its seat earns up to its own next turn; at the end `rewards` is the whole sum, so a game
+        that pays only at the end leaves this alone.
+        """
+        return 0.0, 0.0
+
     def deals(self) -> Iterable[tuple[State, float]]:
         """Yield every deal with its probability. Needed for exact evaluation only."""
         raise NotImplementedError(

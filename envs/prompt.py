@@ -41,6 +41,8 @@ class Prompt:
     """Which game and seat it belongs to, so that an engine can keep that seat's key-value cache."""
     noise: int = 0
     """64-bit key of this turn's random stream: the same key draws the same numbers."""
+    player: str = ""
+    """Which of an engine's policies answers; empty: the current one."""
 
     @property
     def text(self) -> str:

@@ -17,6 +17,10 @@ class Sample(NamedTuple):
     """What was sampled, with the prompt it was sampled for."""
     advantage: float
     """How much better than expected the game went for the seat that moved."""
+    target: float | None = None
+    """What a critic should have said of this prompt, in rewards; None where there is no critic."""
+    value: float = 0.0
+    """What the critic did say, before the update."""
 
 
 class RoleBaseline:
@@ -41,11 +45,14 @@ class RoleBaseline:
 
     def advantage(self, game: str, seat: int, reward: float) -> float:
         """Return the reward less the baseline, and then take the reward into the baseline."""
-        advantage = reward - self(game, seat)
-        key = game, seat
+        return reward - self.take(game, seat, reward)
+
+    def take(self, game: str, seat: int, reward: float) -> float:
+        """Take a reward into the baseline; returns the baseline before."""
+        before, key = self(game, seat), (game, seat)
         self._mean[key] = self.decay * self._mean.get(key, 0.0) + (1 - self.decay) * reward
         self._left[key] = self.decay * self._left.get(key, 1.0)
-        return advantage
+        return before
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs, as plain data."""
@@ -58,17 +65,17 @@ class RoleBaseline:
         self._left = {(game, seat): left for game, seat, _, left in state["seats"]}
 
 
-def samples(episodes: Iterable[Episode], baseline: RoleBaseline, *, player: int = 0) -> Iterator[Sample]:
+def samples(episodes: Iterable[Episode], baseline: RoleBaseline | None, *, player: int = 0) -> Iterator[Sample]:
     """Yield one sample a turn of the agent number `player`; other agents' turns are never trained on.
 
-    A turn's return is the game's reward for its seat, undiscounted.
+    A turn's return is what its seat still got after it, undiscounted; without a baseline that is its advantage.
     """
     for episode in episodes:
-        gained = {
-            seat: baseline.advantage(episode.game, seat, episode.rewards[seat])
+        expected = {
+            seat: 0.0 if baseline is None else baseline.take(episode.game, seat, episode.rewards[seat])
             for seat in (0, 1)
             if episode.seated[seat] == player
         }
         for turn in episode.turns:
             if turn.player == player:
-                yield Sample(turn.reply, gained[turn.seat])
+                yield Sample(turn.reply, episode.rewards[turn.seat] - turn.earned - expected[turn.seat])

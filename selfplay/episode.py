@@ -25,6 +25,8 @@ class Turn:
     """The canonical move; None if the reply was illegal or unreadable."""
     problem: Problem | None
     """What was wrong with the reply."""
+    earned: float = 0.0
+    """What the seat had earned by then, in rewards; see `Game.earned`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,8 @@ class Episode:
     """Name of the agent in each seat."""
     seated: tuple[int, int]
     """Which of the agents given to `play` sat in each seat."""
+    fork: tuple[int, int] | None = None
+    """(stem, turn) of a branched game: games of one stem share every turn before this one and part at it."""
 
     def record(self) -> dict[str, Any]:
         """Return the game as plain data for a JSON line."""

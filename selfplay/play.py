@@ -6,20 +6,23 @@ yielded in order; so a seed gives the same games however many are in flight.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from sparring.agents import Agent, Message, Prompt, Reply, mix
+from sparring.agents import Agent, Message, Prompt, Reply, SharedAgent, mix
 from sparring.envs import Game, Match
 
 from .episode import Episode, Turn
 
+Opponents = Callable[[int], Agent]
+"""Who sits opposite in the game of each number: what an `OpponentPool` draws."""
+
 
 def play(
     game: Game[Any],
-    agents: tuple[Agent, Agent],
+    agents: tuple[Agent, Agent | Opponents],
     *,
     games: int,
     seed: int = 0,
@@ -32,7 +35,7 @@ def play(
 
     Args:
         game: what is played.
-        agents: who sits in seat 0 and in seat 1.
+        agents: who sits in seat 0 and in seat 1; the second may be a function from a game's number to an agent.
         games: how many games.
         seed: of every deal and every reply.
         first: number of the first game; games `first` to `first + games - 1` of the seed are played.
@@ -40,72 +43,72 @@ def play(
         retries: illegal replies that a seat may take back in a turn; 0 forfeits at once.
         swap: whether the agents change seats in every game of odd number.
     """
-    if in_flight < 1:
-        raise ValueError(f"in_flight must be 1 or more, not {in_flight}")
-    waiting = iter(range(first, first + games))
-    lanes: list[_Lane] = []
-    finished: dict[int, Episode] = {}
-    due = first
-    free = list(range(min(in_flight, games)))
-    while True:
-        for number in free:
-            index = next(waiting, None)
-            if index is None:
-                break
-            lanes.append(_Lane(game, agents, seed, index, number, retries, swap and index % 2 == 1))
-        going = [lane for lane in lanes if lane.match.seat is not None]
-        _wave(agents, going)
-        free = []
-        for lane in lanes:
-            if lane.match.seat is None:
-                finished[lane.index] = lane.episode(agents)
-                free.append(lane.number)
-        lanes = [lane for lane in going if lane.match.seat is not None]
-        while due in finished:
-            yield finished.pop(due)
-            due += 1
-        if due == first + games:
-            return
+    opponent = agents[1]
+    drawn = (lambda _: opponent) if isinstance(opponent, Agent) else opponent
+
+    def start(index: int, number: int) -> Lane:
+        match, key = deal(game, seed, index, retries)
+        return Lane(match, (agents[0], drawn(index)), index, number, key=key, swapped=swap and index % 2 == 1)
+
+    yield from drive(range(first, first + games), start, in_flight)
 
 
-class _Lane:
+def deal(game: Game[Any], seed: int, index: int, retries: int) -> tuple[Match[Any], int]:
+    """Return the game of this seed and number as it is dealt, and the key of its noise."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, index]))
+    match = Match(game, rng, retries=retries)
+    return match, int(rng.integers(1 << 63))
+
+
+class Lane:
     """One game in flight."""
 
-    __slots__ = ("index", "key", "match", "number", "seated", "turns")
+    __slots__ = ("agents", "fork", "index", "key", "match", "number", "seated", "turns")
 
     def __init__(
         self,
-        game: Game[Any],
+        match: Match[Any],
         agents: tuple[Agent, Agent],
-        seed: int,
         index: int,
         number: int,
-        retries: int,
-        swapped: bool,
+        *,
+        key: int,
+        swapped: bool = False,
+        turns: Sequence[Turn] = (),
+        fork: tuple[int, int] | None = None,
     ) -> None:
-        rng = np.random.Generator(np.random.Philox(key=[seed, index]))
+        """Go on with `match`, whose turns so far are `turns`; `key` is of its noise, `number` its place in flight."""
+        self.match = match
+        self.agents = agents
         self.index = index
         self.number = number
-        self.match = Match(game, rng, retries=retries)
-        self.key = int(rng.integers(1 << 63))
-        self.turns: list[Turn] = []
+        self.key = key
+        self.turns = list(turns)
+        self.fork = fork
         second = 0 if agents[0] is agents[1] else 1
         self.seated = (second, 0) if swapped else (0, second)
 
+    def agent(self) -> Agent:
+        """Return who is to move."""
+        assert self.match.seat is not None
+        return self.agents[self.seated[self.match.seat]]
+
     def prompt(self) -> Prompt:
+        """Return what the seat to move is asked."""
         match = self.match
-        seat = match.seat
-        assert seat is not None
+        assert match.seat is not None
         return Prompt(
             messages=(Message("user", match.prompt),),
             game=match.game,
-            seat=seat,
+            seat=match.seat,
             legal=match.legal,
-            slot=(self.number, seat),
+            slot=(self.number, match.seat),
             noise=mix(self.key, len(self.turns)),
         )
 
     def take(self, prompt: Prompt, reply: Reply) -> None:
+        """Step the game with a reply."""
+        earned = self.match.game.earned(self.match.state)[prompt.seat]
         reading = self.match.step(reply.text)
         self.turns.append(
             Turn(
@@ -115,10 +118,12 @@ class _Lane:
                 reply=reply,
                 move=reading.move,
                 problem=reading.problem,
+                earned=earned,
             )
         )
 
-    def episode(self, agents: tuple[Agent, Agent]) -> Episode:
+    def episode(self) -> Episode:
+        """Return the record of the finished game."""
         match = self.match
         assert match.ending is not None
         return Episode(
@@ -128,19 +133,54 @@ class _Lane:
             rewards=match.rewards,
             ending=match.ending,
             offender=match.offender,
-            players=(agents[self.seated[0]].name, agents[self.seated[1]].name),
+            players=(self.agents[self.seated[0]].name, self.agents[self.seated[1]].name),
             seated=self.seated,
+            fork=self.fork,
         )
 
 
-def _wave(agents: tuple[Agent, Agent], lanes: list[_Lane]) -> None:
-    """Ask every agent once for all the games in which it is to move."""
-    asked: tuple[list[tuple[_Lane, Prompt]], ...] = ([], [])
+def drive(indices: Sequence[int], start: Callable[[int, int], Lane], in_flight: int) -> Iterator[Episode]:
+    """Play the games that `start(index, number)` begins, at most `in_flight` at once; yield them in order."""
+    if in_flight < 1:
+        raise ValueError(f"in_flight must be 1 or more, not {in_flight}")
+    waiting = iter(indices)
+    due = iter(indices)
+    lanes: list[Lane] = []
+    finished: dict[int, Episode] = {}
+    free = list(range(min(in_flight, len(indices))))
+    next_due = next(due, None)
+    while next_due is not None:
+        for number in free:
+            index = next(waiting, None)
+            if index is None:
+                break
+            lanes.append(start(index, number))
+        going = [lane for lane in lanes if lane.match.seat is not None]
+        wave(going)
+        free = []
+        for lane in lanes:
+            if lane.match.seat is None:
+                finished[lane.index] = lane.episode()
+                free.append(lane.number)
+        lanes = [lane for lane in going if lane.match.seat is not None]
+        while next_due in finished:
+            yield finished.pop(next_due)
+            next_due = next(due, None)
+
+
+def wave(lanes: list[Lane]) -> None:
+    """Ask every agent once for all the games in which it is to move; agents that share an engine are asked together."""
+    asked: dict[int, tuple[Agent, list[tuple[Lane, Prompt]]]] = {}
     for lane in lanes:
-        prompt = lane.prompt()
-        asked[lane.seated[prompt.seat]].append((lane, prompt))
-    for agent, pairs in zip(agents, asked, strict=True):
-        if pairs:
-            replies = agent.reply([prompt for _, prompt in pairs])
-            for (lane, prompt), reply in zip(pairs, replies, strict=True):
-                lane.take(prompt, reply)
+        agent = lane.agent()
+        asked.setdefault(id(agent), (agent, []))[1].append((lane, lane.prompt()))
+    calls: dict[int, tuple[Agent, list[tuple[Lane, Prompt, Prompt]]]] = {}
+    for agent, pairs in asked.values():
+        shared = agent if isinstance(agent, SharedAgent) else None
+        engine = shared.engine if shared else agent
+        _, call = calls.setdefault(id(engine), (engine, []))
+        call.extend((lane, prompt, shared.address(prompt) if shared else prompt) for lane, prompt in pairs)
+    for engine, call in calls.values():
+        replies = engine.reply([addressed for _, _, addressed in call])
+        for (lane, prompt, _), reply in zip(call, replies, strict=True):
+            lane.take(prompt, reply)

@@ -64,6 +64,18 @@ class Talk(High):
         return replace(state, moves=(*state.moves, move))
 
 
+class PaysAlong(High):
+    """The same, half a point a move paid on the way."""
+
+    zero_sum = False
+
+    def earned(self, state):
+        return 0.5 * (len(state.moves) > 0), 0.5 * (len(state.moves) > 1)
+
+    def rewards(self, state):
+        return (0.5, 0.5) if self.seat(state) is None else (0.0, 0.0)
+
+
 class DrawsGlobally(High):
     def deal(self, rng):
         random.random()
@@ -257,6 +269,32 @@ class PaysAList(High):
         return list(super().rewards(state))
 
 
+class PaysAtTheDeal(High):
+    """Half a point for the ante that has yet to be won."""
+
+    def earned(self, state):
+        return 0.5, -0.5
+
+
+class PaysInfinity(High):
+    """An average over the moves of a seat that has none."""
+
+    def earned(self, state):
+        return (float("inf"), 0.0) if len(state.moves) == 1 else (0.0, 0.0)
+
+
+class PaysOneSeat(High):
+    def earned(self, state):
+        return float(len(state.moves))
+
+
+class PaysNobodyAtTheEnd(High):
+    """It says what the seat to move has earned, and at the end there is none."""
+
+    def earned(self, state):
+        return {0: (0.0, 0.0), 1: (0.5, 0.0)}[self.seat(state)]
+
+
 class CheapForfeit(High):
     def forfeit(self, state, seat):
         return 0.0, 0.0
@@ -341,6 +379,10 @@ BROKEN = [
     (PaysNan, "keep to reward_range"),
     (PaysBoth, r"\(1.0, 1.0\), not zero-sum; set zero_sum = False"),
     (PaysAList, "return a tuple of two floats"),
+    (PaysAtTheDeal, r"a deal has earned \(0.5, -0.5\) already; let earned"),
+    (PaysInfinity, r"earned\(\) returned \(inf, 0.0\); return two finite numbers"),
+    (PaysOneSeat, r"earned\(\) returned 0.0; return a tuple of two floats"),
+    (PaysNobodyAtTheEnd, r"earned\(\) raised KeyError\(None\); say of any state"),
     (CheapForfeit, "a forfeit pays seat 0 0, more than the worst loss"),
     (Endless, "it went on after max_turns = 20 moves"),
     (OffByOne, "it went on after max_turns = 20 moves"),
@@ -359,7 +401,7 @@ def test_a_broken_game_is_told_which_law_it_breaks_and_the_remedy(game, message)
     assert str(caught.value).startswith(f"{game.__name__}: ")
 
 
-@pytest.mark.parametrize("game", [High, Talk])
+@pytest.mark.parametrize("game", [High, Talk, PaysAlong])
 def test_an_honest_game_passes(game):
     check_game(game())
 

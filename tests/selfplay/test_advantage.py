@@ -56,4 +56,4 @@ def test_every_turn_of_a_seat_gets_its_advantage() -> None:
     for episode in episodes:
         gained = [again.advantage(episode.game, seat, episode.rewards[seat]) for seat in (0, 1)]
         expected += [(turn.reply, gained[turn.seat]) for turn in episode.turns]
-    assert [tuple(sample) for sample in found] == expected
+    assert [sample[:2] for sample in found] == expected
