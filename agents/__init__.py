@@ -3,16 +3,20 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .agent import Agent, Message, Policy, Prompt, Reply, ask, mix, uniform, uniforms
+from .agent import Agent, Message, Policy, Prompt, Reply, SharedAgent, ask, mix, uniform, uniforms
 from .loading import make_agent
 from .optimal import OptimalAgent
 from .players import HumanAgent, PlayerLeft, RandomAgent, ScriptedAgent
 
 if TYPE_CHECKING:
+    from .adapters import BASE, AdapterAgent, Adapters, add_lora, copy_agent
     from .language_model import LanguageModelAgent
     from .tiny import tiny_agent
 
 __all__ = [
+    "BASE",
+    "AdapterAgent",
+    "Adapters",
     "Agent",
     "HumanAgent",
     "LanguageModelAgent",
@@ -24,7 +28,10 @@ __all__ = [
     "RandomAgent",
     "Reply",
     "ScriptedAgent",
+    "SharedAgent",
+    "add_lora",
     "ask",
+    "copy_agent",
     "make_agent",
     "mix",
     "tiny_agent",
@@ -32,7 +39,15 @@ __all__ = [
     "uniforms",
 ]
 
-_LAZY = {"LanguageModelAgent": ".language_model", "tiny_agent": ".tiny"}
+_LAZY = {
+    "BASE": ".adapters",
+    "AdapterAgent": ".adapters",
+    "Adapters": ".adapters",
+    "LanguageModelAgent": ".language_model",
+    "add_lora": ".adapters",
+    "copy_agent": ".adapters",
+    "tiny_agent": ".tiny",
+}
 
 
 def __getattr__(name: str) -> Any:

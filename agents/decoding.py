@@ -1,7 +1,8 @@
 """Sampling replies in batches, every distinct prefix computed once, each seat's key-value cache kept across turns.
 
 Rows that share a prompt share one beam; they part when they sample different tokens. A reply's noise comes from its
-own key, so neither sharing nor caching changes what is sampled.
+own key, so neither sharing nor caching changes what is sampled. Several players may share the model, by adapters for
+instance: their prompts are read in one pass, but nothing that was read for one is ever used for another.
 
 Shapes: B beams in the batch, N replies wanted, K beams after a step, V vocabulary.
 """
@@ -9,6 +10,7 @@ Shapes: B beams in the batch, N replies wanted, K beams after a step, V vocabula
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,12 +28,31 @@ CDF_NUMBERS = 1 << 22
 """Numbers that are held at once for cumulative distributions: 32 MiB, some thirty rows of a large vocabulary."""
 
 
+Playing = Callable[[Sequence[str]], AbstractContextManager[None]]
+"""Within `playing(players)` the model answers for these players, one a row of its input."""
+
+
+class Asked(NamedTuple):
+    """A prompt in tokens."""
+
+    player: str
+    """Who is to answer, of those that share the model."""
+    ids: Ids
+
+
 class Sampled(NamedTuple):
     """A reply in tokens."""
 
-    prompt_ids: Ids
+    asked: Asked
     ids: Ids = ()
     logprobs: tuple[float, ...] = ()
+
+
+class _Kept(NamedTuple):
+    """What is remembered for a slot."""
+
+    player: str
+    past: Past
 
 
 class Decoder:
@@ -43,11 +64,13 @@ class Decoder:
         *,
         logprobs: Callable[[Tensor], Tensor],
         ends: Callable[[Ids], bool],
+        playing: Playing,
         max_new_tokens: int,
         cache_bytes: int,
     ) -> None:
         """Take a model, logits -> log-probabilities, whether a reply is complete, and most bytes to remember."""
         self.model = model
+        self.playing = playing
         self.logprobs = logprobs
         self.ends = ends
         self.max_new_tokens = max_new_tokens
@@ -56,16 +79,25 @@ class Decoder:
 
     def flush(self) -> None:
         """Forget everything that was read."""
-        self._slots: dict[Slot, Past] = {}
-        self._common = EMPTY
-        self._first: dict[Ids, Tensor] = {}
+        self._slots: dict[Slot, _Kept] = {}
+        self._common: dict[str, Past] = {}
+        self._first: dict[Asked, Tensor] = {}
 
-    def sample(self, batch: list[Ids], beam_N: Ints, noise_N: NDArray[np.uint64], slots: list[Slot]) -> list[Sampled]:
-        """Sample one reply a row. `batch` holds distinct prompts, `beam_N` which of them each row has."""
-        done: list[Sampled] = [Sampled(())] * len(slots)
+    def forget(self, player: str) -> None:
+        """Forget what was read for one player."""
+        self._slots = {slot: kept for slot, kept in self._slots.items() if kept.player != player}
+        self._common.pop(player, None)
+        self._first = {asked: logp_V for asked, logp_V in self._first.items() if asked.player != player}
+
+    def sample(self, batch: list[Asked], beam_N: Ints, noise_N: NDArray[np.uint64], slots: list[Slot]) -> list[Sampled]:
+        """Sample one reply a row. `batch` holds distinct prompts, `beam_N` which of them each row has.
+
+        It is fastest when prompts of one player stand together.
+        """
+        done: dict[int, Sampled] = {}
         rows_N = np.arange(len(slots))
         context, logp_BV = self._read_prompts(batch, beam_N, slots)
-        said = [Sampled(ids) for ids in batch]
+        said = [Sampled(asked) for asked in batch]
         for step in range(self.max_new_tokens):
             said, parent_K, beam_N = _grow(said, logp_BV, beam_N, uniforms(noise_N[rows_N], step))
             over_K = np.array([step + 1 == self.max_new_tokens or self.ends(s.ids) for s in said])
@@ -80,12 +112,17 @@ class Decoder:
             going = np.flatnonzero(~over_K)
             said = [said[k] for k in going]
             context.select(parent_K[going].tolist())
-            logp_BV = self.logprobs(context.read([s.ids[-1:] for s in said]))
+            logp_BV = self._read_on(context, [Asked(s.asked.player, s.ids[-1:]) for s in said])
             goes_N = ~over_K[beam_N]
             rows_N, beam_N = rows_N[goes_N], np.searchsorted(going, beam_N[goes_N])
-        return done
+        return [done[row] for row in range(len(slots))]
 
-    def _read_prompts(self, batch: list[Ids], beam_N: Ints, slots: list[Slot]) -> tuple[Context | None, Tensor]:
+    def _read_on(self, context: Context, chunks: list[Asked]) -> Tensor:
+        """Read one chunk a row. Returns the log-probabilities after each, [B, V]."""
+        with self.playing([player for player, _ in chunks]):
+            return self.logprobs(context.read([ids for _, ids in chunks]))
+
+    def _read_prompts(self, batch: list[Asked], beam_N: Ints, slots: list[Slot]) -> tuple[Context | None, Tensor]:
         """Return the context after the prompts, and the log-probabilities of each one's first reply token.
 
         Where replies are one token long nothing reads on, so there is no context and known distributions are reused.
@@ -93,8 +130,8 @@ class Decoder:
         slot_of = dict(zip(beam_N.tolist(), slots, strict=True))
         if self.max_new_tokens > 1:
             return self._read(batch, [slot_of[b] for b in range(len(batch))])
-        known = {ids: self._first[ids] for ids in batch if ids in self._first}
-        new = [b for b, ids in enumerate(batch) if ids not in known]
+        known = {asked: self._first[asked] for asked in batch if asked in self._first}
+        new = [b for b, asked in enumerate(batch) if asked not in known]
         if new:
             context, logp_BV = self._read([batch[b] for b in new], [slot_of[b] for b in new])
             # Known distributions first: they save a whole pass, a cache a part of one.
@@ -103,42 +140,56 @@ class Decoder:
             if logp_BV.nbytes <= self._room():
                 self._first |= fresh
             row_of = dict(zip(new, range(len(new)), strict=True))
-            asked = [(row_of[b], slot) for b, slot in zip(beam_N.tolist(), slots, strict=True) if b in row_of]
-            self._remember(context, [Sampled(batch[b], (0,)) for b in new], np.arange(len(new)), asked)
-        return None, torch.stack([known[ids] for ids in batch])
+            read = [(row_of[b], slot) for b, slot in zip(beam_N.tolist(), slots, strict=True) if b in row_of]
+            self._remember(context, [Sampled(batch[b], (0,)) for b in new], np.arange(len(new)), read)
+        return None, torch.stack([known[asked] for asked in batch])
 
-    def _read(self, batch: list[Ids], slots: list[Slot]) -> tuple[Context, Tensor]:
+    def _read(self, batch: list[Asked], slots: list[Slot]) -> tuple[Context, Tensor]:
         """Read prompts, starting each from what its seat, or any prompt before it, has in common with it."""
-        pasts = [self._best_past(ids, self._slots.get(slot, EMPTY)) for ids, slot in zip(batch, slots, strict=True)]
-        common = common_length(min(batch), max(batch))
-        # A pass of its own pays only if more than one prompt would read these tokens otherwise.
-        if self.cache_bytes and sum(common - n >= SHARE_FROM for _, n in pasts) > 1:
-            shared = self._read_common(batch[0][:common])
-            pasts = [self._best_past(ids, past, shared) for ids, (past, _) in zip(batch, pasts, strict=True)]
+        pasts = [
+            self._best_past(asked, self._past(asked.player, slot)) for asked, slot in zip(batch, slots, strict=True)
+        ]
+        shared = self._read_common(_worth_sharing(batch, [n for _, n in pasts])) if self.cache_bytes else {}
+        if shared:
+            pasts = [
+                self._best_past(asked, past, shared.get(asked.player, EMPTY))
+                for asked, (past, _) in zip(batch, pasts, strict=True)
+            ]
         context = Context(self.model, pasts)
-        logits_BV = context.read([ids[n:] for ids, (_, n) in zip(batch, pasts, strict=True)])
-        return context, self.logprobs(logits_BV)
+        return context, self._read_on(
+            context, [a._replace(ids=a.ids[n:]) for a, (_, n) in zip(batch, pasts, strict=True)]
+        )
 
-    def _read_common(self, ids: Ids) -> Past:
-        """Read what prompts have in common, and keep it for later ones if there is room."""
-        past, n = self._best_past(ids)
-        context = Context(self.model, [(past, n)])
-        context.read([ids[n:]])
-        (past,) = context.pasts([(0, ids)])
-        if past.bytes <= self._room() + self._common.bytes:
-            self._common = past
-        return past
+    def _read_common(self, wanted: list[Asked]) -> dict[str, Past]:
+        """Read what prompts of each player have in common, and keep it for later ones if there is room."""
+        if not wanted:
+            return {}
+        pasts = [self._best_past(asked) for asked in wanted]
+        context = Context(self.model, pasts)
+        self._read_on(context, [a._replace(ids=a.ids[n:]) for a, (_, n) in zip(wanted, pasts, strict=True)])
+        read = context.pasts([(row, asked.ids) for row, asked in enumerate(wanted)])
+        shared = {asked.player: past for asked, past in zip(wanted, read, strict=True)}
+        for player, past in shared.items():
+            if past.bytes <= self._room() + self._common.get(player, EMPTY).bytes:
+                self._common[player] = past
+        return shared
 
-    def _best_past(self, ids: Ids, *others: Past) -> tuple[Past, int]:
+    def _past(self, player: str, slot: Slot) -> Past:
+        """Return what a player's last prompt in a slot left behind."""
+        kept = self._slots.get(slot)
+        return kept.past if kept and kept.player == player else EMPTY
+
+    def _best_past(self, asked: Asked, *others: Past) -> tuple[Past, int]:
         """Return the past that shares most with a prompt and how much; at least one token is left to read."""
-        options = (*others, self._common)
-        shared = [common_length(past.ids, ids) for past in options]
+        options = (*others, self._common.get(asked.player, EMPTY))
+        shared = [common_length(past.ids, asked.ids) for past in options]
         best = int(np.argmax(shared))
-        return options[best], min(shared[best], len(ids) - 1)
+        return options[best], min(shared[best], len(asked.ids) - 1)
 
     def _room(self) -> int:
         """Return how many of `cache_bytes` are not taken."""
-        pasts = {id(past): past.bytes for past in (*self._slots.values(), self._common)}
+        held = (*(kept.past for kept in self._slots.values()), *self._common.values())
+        pasts = {id(past): past.bytes for past in held}
         some = next(iter(self._first.values()), None)
         first = 0 if some is None else len(self._first) * some.nbytes
         return self.cache_bytes - sum(pasts.values()) - first
@@ -158,13 +209,29 @@ class Decoder:
         room = self._room()
         fits: dict[int, tuple[int, Ids]] = {}
         for beam in dict.fromkeys(beam for beam, _ in asked):
-            ids = (*said[beam].prompt_ids, *said[beam].ids[:-1])
+            ids = (*said[beam].asked.ids, *said[beam].ids[:-1])
             room -= len(ids) * context.token_bytes
             if room < 0:
                 break
             fits[beam] = (int(row_of_beam[beam]), ids)
         pasts = dict(zip(fits, context.pasts(list(fits.values())), strict=True))
-        self._slots.update((slot, pasts[beam]) for beam, slot in asked if beam in pasts)
+        kept = {beam: _Kept(said[beam].asked.player, past) for beam, past in pasts.items()}
+        self._slots.update((slot, kept[beam]) for beam, slot in asked if beam in kept)
+
+
+def _worth_sharing(batch: list[Asked], known: list[int]) -> list[Asked]:
+    """Return each player's common prefix where it is worth a pass; `known` tokens of each prompt need no reading."""
+    prompts: dict[str, list[tuple[Ids, int]]] = {}
+    for (player, ids), n in zip(batch, known, strict=True):
+        prompts.setdefault(player, []).append((ids, n))
+    wanted = []
+    for player, group in prompts.items():
+        first = min(ids for ids, _ in group)
+        common = common_length(first, max(ids for ids, _ in group))
+        # A pass of its own pays only if more than one prompt would read these tokens otherwise.
+        if sum(common - n >= SHARE_FROM for _, n in group) > 1:
+            wanted.append(Asked(player, first[:common]))
+    return wanted
 
 
 def _grow(
@@ -180,7 +247,7 @@ def _grow(
     parent_K, token_K = np.divmod(pair_K, vocabulary)
     logp_K = logp_BV[torch.as_tensor(parent_K), torch.as_tensor(token_K)].tolist()
     grown = [
-        Sampled(said[b].prompt_ids, (*said[b].ids, token), (*said[b].logprobs, logp))
+        Sampled(said[b].asked, (*said[b].ids, token), (*said[b].logprobs, logp))
         for b, token, logp in zip(parent_K.tolist(), token_K.tolist(), logp_K, strict=True)
     ]
     return grown, parent_K, beam_N

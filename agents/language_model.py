@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -18,11 +20,16 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from .agent import Message, Prompt, Reply
-from .decoding import Decoder, Sampled
+from .decoding import Asked, Decoder, Sampled
 from .prefix import Ids, can_continue, can_cut, reply_logits
+
+if TYPE_CHECKING:
+    from .adapters import Adapters
 
 MAX_REMEMBERED = 1 << 21
 """Prompt tokens that are kept, some 100 MB, before the memory is emptied."""
+MAX_MOVES = 1 << 16
+"""Moves whose ids are kept."""
 
 
 class _Steps:
@@ -89,10 +96,14 @@ class LanguageModelAgent:
         self.batch_tokens = batch_tokens
         self.eos = _end_tokens(tokenizer.eos_token_id, settings.eos_token_id)
         self.max_new_tokens = max_new_tokens or settings.max_new_tokens or 256
+        self.cache_bytes = cache_bytes
+        self.adapters: Adapters | None = None
+        """The LoRA adapters of the model; see `add_lora`."""
         self._decoder = Decoder(
             model,
             logprobs=self.logprobs,
             ends=self._ends,
+            playing=self.playing,
             max_new_tokens=self.max_new_tokens,
             cache_bytes=cache_bytes if can_cut(model) else 0,
         )
@@ -100,8 +111,10 @@ class LanguageModelAgent:
         self._special = re.compile("|".join(map(re.escape, special)) or "(?!)")
         self._encoded: dict[tuple[Message, ...], Ids] = {}
         self._encoded_tokens = 0
+        self._moves: dict[str, Ids] = {}
         self._stops_at: dict[int, bool] = {}
-        self._weights: tuple[float, ...] = ()
+        self._learning: tuple[float, ...] = ()
+        self._frozen: tuple[float, ...] = ()
 
     @classmethod
     def from_pretrained(
@@ -128,8 +141,15 @@ class LanguageModelAgent:
         return cls(model, tokenizer, **{"name": str(path), **settings})
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write an ordinary model directory: weights as safetensors, tokenizer, generation config."""
-        self.model.save_pretrained(path)
+        """Write an ordinary model directory: weights as safetensors, tokenizer, generation config.
+
+        With LoRA the adapter is merged into the weights, in their precision; by itself it stands in `adapter/`.
+        """
+        if self.adapters is None:
+            self.model.save_pretrained(path)
+        else:
+            self.adapters.save_merged(path)
+            self.adapters.save(Path(path) / "adapter")
         self.tokenizer.save_pretrained(path)
 
     def flush(self) -> None:
@@ -139,6 +159,24 @@ class LanguageModelAgent:
         count of is not noticed and needs this call: writing into `parameter.data`, switching an adapter on or off.
         """
         self._decoder.flush()
+
+    def wear(self, adapters: Adapters) -> None:
+        """Play with LoRA adapters from now on."""
+        self.model = self._decoder.model = adapters.model.eval()
+        self.adapters = adapters
+        self.flush()
+
+    def playing(self, players: str | Sequence[str]) -> AbstractContextManager[None]:
+        """Return a context in which the model is these players, one a row of its input, or one for every row.
+
+        "" is the present policy, "__base__" the model without adapters, other names are of snapshots.
+        Raises ValueError if there is no such player.
+        """
+        if self.adapters is not None:
+            return self.adapters.worn(players)
+        if any(players):
+            raise ValueError(f"{self.name} has no adapters, so nobody to play as but itself; see add_lora")
+        return nullcontext()
 
     def encode(self, messages: tuple[Message, ...]) -> Ids:
         """Return the token ids that the model reads for a chat, up to where its reply begins."""
@@ -185,7 +223,14 @@ class LanguageModelAgent:
 
         An end token closes it unless a stop string or `max_new_tokens` does. Raises ValueError if the move is longer.
         """
-        text = f"[{move}]"
+        known = self._moves.get(move)
+        if known is None:
+            if len(self._moves) >= MAX_MOVES:
+                self._moves.clear()
+            known = self._moves[move] = self._encode_move(f"[{move}]")
+        return known
+
+    def _encode_move(self, text: str) -> Ids:
         ids = tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
         if len(ids) > self.max_new_tokens:
             raise ValueError(f"{text!r} takes {len(ids)} tokens; raise max_new_tokens, now {self.max_new_tokens}")
@@ -202,13 +247,14 @@ class LanguageModelAgent:
     def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
         """Sample one reply a prompt. A prompt's noise key alone decides its sample, whatever the batch."""
         self._notice_new_weights()
-        rows_of: dict[Ids, list[int]] = {}
+        rows_of: dict[Asked, list[int]] = {}
         for row, prompt in enumerate(prompts):
-            rows_of.setdefault(self.encode(prompt.messages), []).append(row)
+            rows_of.setdefault(Asked(prompt.player, self.encode(prompt.messages)), []).append(row)
         replies: dict[int, Reply] = {}
         for batch in self._batches(list(rows_of)):
-            rows = [row for ids in batch for row in rows_of[ids]]
-            beam_N = np.repeat(np.arange(len(batch)), [len(rows_of[ids]) for ids in batch])
+            batch.sort(key=_player)
+            rows = [row for asked in batch for row in rows_of[asked]]
+            beam_N = np.repeat(np.arange(len(batch)), [len(rows_of[asked]) for asked in batch])
             noise_N = np.array([prompts[row].noise for row in rows], dtype=np.uint64)
             sampled = self._decoder.sample(batch, beam_N, noise_N, [prompts[row].slot for row in rows])
             # Rows that sampled the same tokens share one record.
@@ -218,7 +264,7 @@ class LanguageModelAgent:
 
     def _reply(self, sampled: Sampled) -> Reply:
         text = self.tokenizer.decode(sampled.ids, skip_special_tokens=True)
-        return Reply(text=text, prompt_ids=sampled.prompt_ids, ids=sampled.ids, logprobs=sampled.logprobs)
+        return Reply(text=text, prompt_ids=sampled.asked.ids, ids=sampled.ids, logprobs=sampled.logprobs)
 
     @torch.inference_mode()
     def move_probabilities(self, prompts: Sequence[Prompt]) -> list[NDArray[np.float64]]:
@@ -227,17 +273,23 @@ class LanguageModelAgent:
         What is left to one is the mass of every other reply. Where the move is free text the array is empty.
         """
         self._notice_new_weights()
-        keys = [self.encode(prompt.messages) for prompt in prompts]
-        moves: dict[Ids, dict[str, None]] = {}
-        for ids, prompt in zip(keys, prompts, strict=True):
+        keys = [Asked(prompt.player, self.encode(prompt.messages)) for prompt in prompts]
+        moves: dict[Asked, dict[str, None]] = {}
+        for asked, prompt in zip(keys, prompts, strict=True):
             if prompt.legal:
-                moves.setdefault(ids, {}).update(dict.fromkeys(prompt.legal))
-        known: dict[tuple[Ids, str], float] = {}
-        for batch in self._batches(list(moves)):
-            asked = [(b, move) for b, ids in enumerate(batch) for move in moves[ids]]
-            logp = self._reply_logprobs(batch, [(b, self.encode_move(move)) for b, move in asked])
-            known.update(((batch[b], move), p) for (b, move), p in zip(asked, np.exp(logp).tolist(), strict=True))
-        return [np.array([known[ids, m] for m in p.legal or ()]) for ids, p in zip(keys, prompts, strict=True)]
+                moves.setdefault(asked, {}).update(dict.fromkeys(prompt.legal))
+        known: dict[tuple[Asked, str], float] = {}
+        for player, group in groupby(sorted(moves, key=_player), key=_player):
+            with self.playing(player):
+                for batch in self._batches(list(group)):
+                    known |= self._odds(batch, moves)
+        return [np.array([known[asked, m] for m in p.legal or ()]) for asked, p in zip(keys, prompts, strict=True)]
+
+    def _odds(self, batch: list[Asked], moves: dict[Asked, dict[str, None]]) -> dict[tuple[Asked, str], float]:
+        """Return the probability of each of `moves` at some prompts of one player."""
+        pairs = [(b, move) for b, asked in enumerate(batch) for move in moves[asked]]
+        logp = self._reply_logprobs([asked.ids for asked in batch], [(b, self.encode_move(move)) for b, move in pairs])
+        return {(batch[b], move): p for (b, move), p in zip(pairs, np.exp(logp).tolist(), strict=True)}
 
     def _reply_logprobs(self, batch: list[Ids], replies: list[tuple[int, Ids]]) -> NDArray[np.float64]:
         """Return the log-probability of each whole reply, given as (its prompt in the batch, ids)."""
@@ -250,14 +302,14 @@ class LanguageModelAgent:
         starts = np.cumsum([0, *(len(ids) for _, ids in replies[:-1])])
         return np.asarray(np.add.reduceat(logp_N.cpu().numpy(), starts))
 
-    def _batches(self, distinct: list[Ids]) -> Iterator[list[Ids]]:
+    def _batches(self, distinct: list[Asked]) -> Iterator[list[Asked]]:
         """Split prompts into batches of at most `batch_tokens`, prompts of like length together."""
-        batch: list[Ids] = []
-        for ids in sorted(distinct, key=len, reverse=True):
-            if batch and (len(batch) + 1) * len(batch[0]) > self.batch_tokens:
+        batch: list[Asked] = []
+        for asked in sorted(distinct, key=lambda asked: len(asked.ids), reverse=True):
+            if batch and (len(batch) + 1) * len(batch[0].ids) > self.batch_tokens:
                 yield batch
                 batch = []
-            batch.append(ids)
+            batch.append(asked)
         if batch:
             yield batch
 
@@ -266,11 +318,18 @@ class LanguageModelAgent:
             self.model.eval()
         # Every in-place change of a tensor raises its version, except in fused optimizers. What was remembered is of
         # one temperature, too.
-        tensors = [n for p in self.model.parameters() for n in (p.data_ptr(), p._version)]
-        now = (self.temperature, _steps.taken, *tensors)
-        if now != self._weights:
+        versions: tuple[list[float], list[float]] = ([], [])
+        for parameter in self.model.parameters():
+            versions[parameter.requires_grad].extend((parameter.data_ptr(), parameter._version))
+        changes = self.adapters.changes if self.adapters else 0
+        frozen = (self.temperature, changes, *versions[False])
+        learning = (_steps.taken, *versions[True]) if versions[True] else ()
+        if frozen != self._frozen:
             self._decoder.flush()
-            self._weights = now
+        elif learning != self._learning:
+            # No optimizer touches what needs no gradient: what was read with frozen adapters alone still holds.
+            self._decoder.forget("")
+        self._frozen, self._learning = frozen, learning
 
     def _ends(self, ids: Ids) -> bool:
         last = ids[-1]
@@ -287,6 +346,10 @@ class LanguageModelAgent:
             return False
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         return any(s in text for s in self.stop)
+
+
+def _player(asked: Asked) -> str:
+    return asked.player
 
 
 def _end_tokens(*found: int | list[int] | None) -> tuple[int, ...]:

@@ -4,14 +4,14 @@ Rows are left-padded and pads are masked, so any causal model of transformers wo
 and cutting the caches of sliding-window and recurrent models; `can_cut` tells them apart, and they read every prompt
 whole, so that no pad ever stands between two tokens.
 
-Shapes: B rows, T columns, C columns of one chunk, V vocabulary, F numbers that all layers keep of a token, H key-value
-heads and D head size of one layer.
+Shapes: B rows, T columns, C columns of one chunk, V vocabulary, F numbers that all layers keep of a token; K key-value
+heads and D head size of one layer; P prompts, N tokens of all replies, H width of the final hidden state.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ class Past:
     kv: Tensor | None
     """Each layer's keys and its values side by side, [len(ids), F]; None for the empty sequence."""
     shapes: tuple[tuple[int, int], ...] = ()
-    """(H, D) of each of them. Keys and values may differ, as in multi-head latent attention."""
+    """(K, D) of each of them. Keys and values may differ, as in multi-head latent attention."""
 
     @property
     def bytes(self) -> int:
@@ -109,30 +109,42 @@ class Context:
 
         Chunks are aligned right, so a shorter chunk's first columns hold nothing of meaning.
         """
-        is_token_BC = _alignment([len(chunk) for chunk in chunks]).to(self.device)
-        ids_BC = torch.zeros(is_token_BC.shape, dtype=torch.long)
-        for row, chunk in enumerate(chunks):
-            ids_BC[row, ids_BC.shape[1] - len(chunk) :] = torch.as_tensor(chunk)
+        logits: Tensor = self._forward(chunks, keep, states=False).logits
+        return logits[:, -keep:].float()
+
+    def read_states(self, chunks: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Read one chunk a row. Returns the logits and the final hidden states after each, float32 [B, V] and [B, H].
+
+        The final state is what the output layer reads: after the last norm, where the model has one.
+        """
+        output = self._forward(chunks, 1, states=True)
+        return output.logits[:, -1].float(), output.hidden_states[-1][:, -1].float()
+
+    def _forward(self, chunks: Sequence[Sequence[int]], keep: int, *, states: bool) -> Any:
+        """Read one chunk a row. Returns the model's output; with `states` it holds every layer's hidden states."""
+        ids_BC, is_token_BC = aligned(chunks)
+        is_token_BC = is_token_BC.to(self.device)
         seen_B1 = self.is_token_BT.sum(1, keepdim=True)
         position_BC = (seen_B1 + is_token_BC.cumsum(1) - 1).clamp(min=0)
         self.is_token_BT = torch.cat([self.is_token_BT, is_token_BC], 1)
-        logits: Tensor = self.model(
+        return self.model(
             input_ids=ids_BC.to(self.device),
             attention_mask=self.is_token_BT,
             position_ids=position_BC,
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=keep,
-        ).logits
-        return logits[:, -keep:].float()
+            **({"output_hidden_states": True} if states else {}),
+        )
 
     @property
     def token_bytes(self) -> int:
-        """Bytes of keys and values a token of one row."""
-        return sum(x.shape[1] * x.shape[3] * x.element_size() for x in self._kv())
+        """Bytes of keys and values a token of one row, as `pasts` keeps them: all in the widest type among them."""
+        kv = self._kv()
+        return sum(x.shape[1] * x.shape[3] for x in kv) * max(x.element_size() for x in kv)
 
     def _kv(self) -> list[Tensor]:
-        """Return each layer's keys and its values, [B, H, T, D]."""
+        """Return each layer's keys and its values, [B, K, T, D]."""
         return [x for layer in self.cache.layers for x in (layer.keys, layer.values)]
 
     def select(self, rows: Sequence[int]) -> None:
@@ -159,6 +171,18 @@ class Context:
         ]
 
 
+def in_batches(prompts: Iterable[Ids], batch_tokens: int) -> Iterator[list[Ids]]:
+    """Split prompts into batches of at most `batch_tokens`, pads counted, prompts of like length together."""
+    batch: list[Ids] = []
+    for ids in sorted(prompts, key=len, reverse=True):
+        if batch and (len(batch) + 1) * len(batch[0]) > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(ids)
+    if batch:
+        yield batch
+
+
 def _alignment(lengths: Sequence[int]) -> Tensor:
     """Return which columns hold tokens when rows of these lengths are aligned right; long, [B, max length]."""
     width = max(lengths, default=0)
@@ -166,20 +190,56 @@ def _alignment(lengths: Sequence[int]) -> Tensor:
     return (torch.arange(width) >= width - lengths_B1).long()
 
 
+def aligned(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Return token ids aligned right, and which columns hold them: two long tensors on the CPU, [B, longest]."""
+    is_token_BT = _alignment([len(row) for row in rows])
+    ids_BT = torch.zeros(is_token_BT.shape, dtype=torch.long)
+    for number, row in enumerate(rows):
+        ids_BT[number, ids_BT.shape[1] - len(row) :] = torch.as_tensor(row)
+    return ids_BT, is_token_BT
+
+
 def read_shared(model: Any, prompts: Sequence[Ids]) -> tuple[Context, Tensor]:
     """Read prompts whose common prefix is computed once. Differentiable.
 
     Returns the context and the logits after each prompt, [B, V].
     """
-    shared = common_length(min(prompts), max(prompts)) if len(prompts) > 1 else 0
-    shared = min(shared, min(map(len, prompts)) - 1)
-    if shared < SHARE_FROM or not can_cut(model):
-        context = Context(model, [(EMPTY, 0)] * len(prompts))
-        return context, context.read(prompts)
+    context, rest = _read_common(model, prompts)
+    return context, context.read(rest)
+
+
+def _read_common(model: Any, prompts: Sequence[Ids]) -> tuple[Context, list[Ids]]:
+    """Read what prompts have in common, if that pays. Returns the context, a row a prompt, and what is left to read."""
+    shared = _worth_sharing(model, prompts)
+    if not shared:
+        return Context(model, [(EMPTY, 0)] * len(prompts)), list(prompts)
     context = Context(model, [(EMPTY, 0)])
     context.read([prompts[0][:shared]])
     context.select([0] * len(prompts))
-    return context, context.read([ids[shared:] for ids in prompts])
+    return context, [ids[shared:] for ids in prompts]
+
+
+def _worth_sharing(model: Any, prompts: Sequence[Ids]) -> int:
+    """Return how many leading tokens are read once for all prompts; 0 if that does not pay or cannot be."""
+    shared = common_length(min(prompts), max(prompts)) if len(prompts) > 1 else 0
+    shared = min(shared, min(map(len, prompts)) - 1)
+    return shared if shared >= SHARE_FROM and can_cut(model) else 0
+
+
+def columns_read(model: Any, prompts: Sequence[Ids], replies: Sequence[tuple[int, Ids]]) -> tuple[int, int]:
+    """Return how many tokens `reply_logits` has the model compute, and how many with the pads between them."""
+    shared = _worth_sharing(model, prompts)
+    cut = can_cut(model)
+    rows = [len(ids) - shared for ids in prompts]
+    more = [len(ids) - 1 + (0 if cut else len(prompts[owner])) for owner, ids in replies if len(ids) > 1]
+    columns = len(rows) * max(rows) + len(more) * max(more, default=0)
+    return shared + sum(rows) + sum(more), shared + columns
+
+
+def prompt_states(model: Any, prompts: Sequence[Ids]) -> Tensor:
+    """Return the final hidden state at the last token of each prompt, float32 [P, H]. Differentiable."""
+    context, rest = _read_common(model, prompts)
+    return context.read_states(rest)[1]
 
 
 def reply_logits(model: Any, prompts: Sequence[Ids], replies: Sequence[tuple[int, Ids]]) -> Tensor:
@@ -193,6 +253,23 @@ def reply_logits(model: Any, prompts: Sequence[Ids], replies: Sequence[tuple[int
     Returns [N, V] float32, N the tokens of all replies, in order.
     """
     context, first_PV = read_shared(model, prompts)
+    return _read_replies(context, first_PV, prompts, replies)
+
+
+def reply_logits_and_states(
+    model: Any, prompts: Sequence[Ids], replies: Sequence[tuple[int, Ids]]
+) -> tuple[Tensor, Tensor]:
+    """Return `reply_logits` and `prompt_states` of one and the same pass, [N, V] and [P, H]."""
+    context, rest = _read_common(model, prompts)
+    first_PV, states_PH = context.read_states(rest)
+    return _read_replies(context, first_PV, prompts, replies), states_PH
+
+
+def _read_replies(
+    context: Context, first_PV: Tensor, prompts: Sequence[Ids], replies: Sequence[tuple[int, Ids]]
+) -> Tensor:
+    """Read on from prompts, `first_PV` the logits after each. Returns those that predicted each reply token, [N, V]."""
+    model = context.model
     owner = [prompt for prompt, _ in replies]
     longer = [i for i, (_, ids) in enumerate(replies) if len(ids) > 1]
     if not longer:

@@ -344,7 +344,7 @@ def test_a_model_left_in_training_mode_samples_without_dropout(
 
 def stored_bytes(decoder: Decoder) -> int:
     """The storage behind everything that a decoder remembers, each counted once and whole."""
-    pasts: list[Past] = [*decoder._slots.values(), decoder._common]
+    pasts: list[Past] = [*(kept.past for kept in decoder._slots.values()), *decoder._common.values()]
     tensors = [past.kv for past in pasts if past.kv is not None] + list(decoder._first.values())
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
     return sum(storages.values())

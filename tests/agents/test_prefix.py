@@ -18,8 +18,11 @@ from sparring.agents.prefix import (
     can_continue,
     can_cut,
     common_length,
+    in_batches,
+    prompt_states,
     read_shared,
     reply_logits,
+    reply_logits_and_states,
 )
 
 VOCABULARY = 64
@@ -46,17 +49,19 @@ def plain(model: Any, ids: Ids) -> Tensor:
 
 
 class Spy:
-    """A model that counts the tokens it is given, pads included."""
+    """A model that counts the tokens it is given, pads included, and the calls that want every layer's states."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.shapes: list[tuple[int, ...]] = []
+        self.asked_states = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
 
     def __call__(self, *, input_ids: Tensor, **rest: Any) -> Any:
         self.shapes.append(tuple(input_ids.shape))
+        self.asked_states += "output_hidden_states" in rest
         return self.model(input_ids=input_ids, **rest)
 
 
@@ -213,3 +218,86 @@ def test_any_prompts_can_be_read_together(models: dict[str, Any], prompts: list[
     _, logits_BV = read_shared(models["qwen3"], prompts)
     expected = torch.stack([plain(models["qwen3"], ids)[-1] for ids in prompts])
     torch.testing.assert_close(logits_BV, expected, rtol=0, atol=TOLERANCE)
+
+
+def final_state(model: Any, ids: Ids) -> Tensor:
+    """The final hidden state at the last of some tokens, read by themselves."""
+    states: Tensor = model(input_ids=torch.tensor([ids]), output_hidden_states=True).hidden_states[-1][0, -1].float()
+    return states
+
+
+@pytest.mark.parametrize("name", [*CUT, *WHOLE])
+@torch.no_grad()
+def test_states_are_those_at_the_last_prompt_token(models: dict[str, Any], name: str) -> None:
+    """Ragged prompts, replies read on from them; the state is the one that the output layer turns into logits."""
+    model = models[name]
+    prompts = [(7,) * (SHARE_FROM + 2) + ids for ids in tokens(4, 3, 1, 11)]
+    replies = [(p, tokens(10 + i, n)[0]) for i, (p, n) in enumerate(REPLIES)]
+    expected = torch.stack([final_state(model, ids) for ids in prompts])
+    logits_NV, states_PH = reply_logits_and_states(model, prompts, replies)
+    torch.testing.assert_close(states_PH, expected, rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(prompt_states(model, prompts), expected, rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(logits_NV, reply_logits(model, prompts, replies), rtol=0, atol=0)
+    last_PV = torch.stack([plain(model, ids)[-1] for ids in prompts])
+    torch.testing.assert_close(model.get_output_embeddings()(states_PH), last_PV, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_states_do_not_depend_on_the_replies(models: dict[str, Any]) -> None:
+    prompts = tokens(6, 12, 4)
+    _, some = reply_logits_and_states(models["qwen3"], prompts, [(0, (4, 5, 6)), (1, (7,))])
+    _, others = reply_logits_and_states(models["qwen3"], prompts, [(0, (9,)), (0, (8, 8)), (1, (3, 3, 3, 3))])
+    assert torch.equal(some, others)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@torch.no_grad()
+def test_states_come_through_adapters(build_model: Callable[[str, int], Any]) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    base = build_model("llama", VOCABULARY)
+    prompts = [(5,) * 20 + (i, 3) for i in range(6, 10)]
+    before = prompt_states(base, prompts)
+    config = LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"], init_lora_weights=False)
+    model = get_peft_model(base, config).eval()
+    states_PH = prompt_states(model, prompts)
+    expected = torch.stack([final_state(model, ids) for ids in prompts])
+    torch.testing.assert_close(states_PH, expected, rtol=0, atol=TOLERANCE)
+    assert (states_PH - before).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("name", ["qwen3", "mistral"])
+def test_gradients_of_states_flow_through_shared_prefixes(models: dict[str, Any], name: str) -> None:
+    model = models[name]
+    prompts = [(9,) * (SHARE_FROM + 4) + ids for ids in tokens(5, 2, 6)]
+
+    def gradient(states_PH: Tensor) -> Tensor:
+        model.zero_grad()
+        states_PH[:, ::2].square().sum().backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    expected = gradient(torch.stack([final_state(model, ids) for ids in prompts]))
+    assert expected.abs().sum() > 1
+    torch.testing.assert_close(gradient(prompt_states(model, prompts)), expected, rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_only_who_asks_for_states_pays_for_them(models: dict[str, Any]) -> None:
+    spy = Spy(models["qwen3"])
+    prompts = [(5,) * 20 + (i, 3) for i in range(6, 10)]
+    replies = [(0, (4, 5))]
+    reply_logits(spy, prompts, replies)
+    Context(spy, [(EMPTY, 0)]).read([prompts[0]])
+    assert spy.asked_states == 0
+    spy.shapes.clear()
+    reply_logits_and_states(spy, prompts, replies)
+    # The common prefix, what the prompts have of their own, the reply: states of the second only.
+    assert spy.shapes == [(1, 20), (4, 2), (1, 1)]
+    assert spy.asked_states == 1
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=9).map(tuple), max_size=12), st.integers(1, 30))
+def test_batches_hold_every_prompt_once_and_no_more_tokens_than_allowed(prompts: list[Ids], most: int) -> None:
+    found = list(in_batches(prompts, most))
+    assert sorted(ids for batch in found for ids in batch) == sorted(prompts)
+    assert all(len(batch) == 1 or len(batch) * max(map(len, batch)) <= most for batch in found)
