@@ -1,0 +1,180 @@
+"""What a pool of sixteen LoRA snapshots costs to play against, compared with a single one.
+
+    python benchmarks/pool.py            # writes benchmarks/results/pool.{json,md}
+    python benchmarks/pool.py --quick    # one repetition of fewer games, and writes nothing
+
+The policy plays both ways in one process, by turns: the same games, seats changed, everything forgotten before each
+repetition as it is after an update. Seconds are CPU-seconds of one thread, so that what else the machine does counts
+little.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import argparse
+import copy
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from sparring.agents import LanguageModelAgent, tiny_agent
+from sparring.agents.adapters import add_lora
+from sparring.envs import Game, make
+from sparring.selfplay import play, warm_start
+from sparring.selfplay.pool import OpponentPool
+from sparring.selfplay.snapshots import AdapterSnapshots
+
+RESULTS = Path(__file__).resolve().parent / "results"
+SNAPSHOTS = 16
+STRENGTH = 0.002
+"""Standard deviation of what each snapshot adds to the adapter: they differ, and still play."""
+
+
+class Setting(NamedTuple):
+    """One row of the table."""
+
+    game: str
+    warm: int
+    """Steps of imitating legal play, so that games go on."""
+    games: int
+    max_new_tokens: int
+    """1: a move is one token. More: nothing stops a reply before that many."""
+
+
+SETTINGS = (
+    Setting("ConnectFour-v0", 25, 256, 1),
+    Setting("ConnectFour-v0", 25, 128, 16),
+    Setting("TicTacToe-v0", 40, 512, 1),
+    Setting("LeducPoker-v0", 40, 512, 1),
+)
+
+
+class Run(NamedTuple):
+    """One repetition of one arm."""
+
+    seconds: float
+    turns: int
+    tokens: int
+    """What the model read: prompts that several games share are read once a player."""
+
+
+def warm_agent(game: Game[Any], steps: int) -> LanguageModelAgent:
+    agent = tiny_agent(game, corpus_games=50, hidden=128, layers=4, name="learner")
+    for _ in warm_start(game, agent, steps=steps, batch_games=24):
+        pass
+    return agent
+
+
+def pools(agent: LanguageModelAgent) -> dict[str, OpponentPool]:
+    """Return the two arms: a pool of one snapshot, and one of sixteen."""
+    add_lora(agent)
+    noise = torch.Generator().manual_seed(0)
+    made = {
+        str(n): OpponentPool(agent, AdapterSnapshots(agent), weights={"snapshots": 1}, draw="uniform", size=n)
+        for n in (1, SNAPSHOTS)
+    }
+    for number in range(SNAPSHOTS):
+        for name, parameter in agent.model.named_parameters():
+            if ".lora_B." in name:
+                parameter.data += torch.randn(parameter.shape, generator=noise) * STRENGTH
+        made[str(SNAPSHOTS)].grow(f"snapshot-{number}")
+    made["1"].grow("single")
+    return made
+
+
+def measure(game: Game[Any], agent: LanguageModelAgent, pool: OpponentPool, games: int, repetition: int) -> Run:
+    """Play once; every repetition has games of its own, the same for both arms."""
+    tokens = 0
+
+    def count(_: Any, __: Any, given: dict[str, Any]) -> None:
+        nonlocal tokens
+        tokens += int(given["attention_mask"][:, -given["input_ids"].shape[1] :].sum())
+
+    agent.flush()
+    with agent.model.get_base_model().register_forward_pre_hook(count, with_kwargs=True):
+        started = time.thread_time()
+        episodes = list(
+            play(game, (agent, pool.draw), games=games, first=repetition * games, in_flight=games, swap=True)
+        )
+        seconds = time.thread_time() - started
+    return Run(seconds, sum(len(episode.turns) for episode in episodes), tokens)
+
+
+def compare(setting: Setting, repetitions: int, warmed: dict[str, LanguageModelAgent]) -> dict[str, Any]:
+    game = make(setting.game)
+    if setting.game not in warmed:
+        warmed[setting.game] = warm_agent(game, setting.warm)
+    base = warmed[setting.game]
+    longer = {} if setting.max_new_tokens == 1 else {"max_new_tokens": setting.max_new_tokens, "stop": ()}
+    agent = LanguageModelAgent(copy.deepcopy(base.model), base.tokenizer, name="learner", **longer)
+    arms = pools(agent)
+    runs: dict[str, list[Run]] = {arm: [] for arm in arms}
+    for repetition in range(repetitions):
+        # The order changes, so that a machine that slows down favours neither.
+        for arm in sorted(arms, reverse=repetition % 2 == 1):
+            runs[arm].append(measure(game, agent, arms[arm], setting.games, repetition))
+    one, many = runs["1"], runs[str(SNAPSHOTS)]
+    ratios = [b.seconds / a.seconds for a, b in zip(one, many, strict=True)]
+    return {
+        **setting._asdict(),
+        "repetitions": repetitions,
+        "ratio": statistics.median(ratios),
+        "ratios": [round(ratio, 3) for ratio in ratios],
+        "tokens_ratio": sum(run.tokens for run in many) / sum(run.tokens for run in one),
+        "turns": [sum(run.turns for run in arm) / repetitions for arm in (one, many)],
+        "seconds": [statistics.median(run.seconds for run in arm) for arm in (one, many)],
+    }
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    lines = [
+        "# A pool of sixteen against a single opponent",
+        "",
+        "Made by `python benchmarks/pool.py`: a tiny model (width 128, 4 layers, LoRA of rank 16 on every linear",
+        "layer) after a short warm start plays its own frozen adapters, one of them or sixteen, all games in flight",
+        "together. CPU-seconds of one thread, medians; both arms by turns in one process, nothing remembered from",
+        "before. A prompt that comes up in several games is read once a player, so where the prompts of a small game",
+        "repeat, sixteen players read more tokens than one does; the last column is the ratio of time a token.",
+        "",
+        "| game | tokens a reply | games | seconds, 1 | seconds, 16 | ratio | range | tokens read | ratio a token |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in rows:
+        one, many = r["seconds"]
+        lines.append(
+            f"| {r['game']} | {r['max_new_tokens']} | {r['games']} | {one:.2f} | {many:.2f} | **{r['ratio']:.2f}** | "
+            f"{min(r['ratios']):.2f}-{max(r['ratios']):.2f} | x {r['tokens_ratio']:.2f} | "
+            f"{r['ratio'] / r['tokens_ratio']:.2f} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one repetition of fewer games; writes nothing")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warmed: dict[str, LanguageModelAgent] = {}
+    rows = []
+    for setting in SETTINGS:
+        if options.quick:
+            setting = setting._replace(games=setting.games // 4, warm=min(setting.warm, 15))
+        rows.append(compare(setting, 2 if options.quick else options.repetitions, warmed))
+        print(json.dumps(rows[-1]), flush=True)
+    if not options.quick:
+        (RESULTS / "pool.json").write_text(json.dumps(rows, indent=1) + "\n")
+        (RESULTS / "pool.md").write_text(report(rows))
+    print(report(rows))
+
+
+if __name__ == "__main__":
+    main()
