@@ -1,0 +1,1 @@
+from selfplay.guard_rules import *
