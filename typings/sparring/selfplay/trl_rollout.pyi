@@ -1,0 +1,1 @@
+from selfplay.trl_rollout import *

@@ -1,0 +1,1 @@
+from selfplay.trl_rows import *
