@@ -4,44 +4,112 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .advantage import RoleBaseline, Sample, samples
+from .branch import branch
 from .episode import Episode, Turn
 from .exploitability import Exploitability, OptimalLosses, Outcomes, exploitability, losses_to_optimal
+from .forks import Fork, forks, group_samples, leave_one_out_samples
+from .gae import critic_samples
+from .pairs import Labelled, Pair, Rated, Weighted, demonstrations, labelled, pairs, rated, spin_pairs, winners
 from .play import play
 from .sampled import Estimate, SampledExploitability, sampled_exploitability
 
 if TYPE_CHECKING:
-    from .learner import Learner, UpdateReport
+    from .critic import Critic
+    from .guard import Guard, GuardRule, LastGood, Verdict, default_rules, vital_signs
+    from .imitation import Imitation
+    from .learner import Learner
+    from .policy_gradient import PolicyGradient
+    from .pool import OpponentPool
+    from .preference import Preference, SelfPlayPreference, UnpairedPreference
+    from .rules import Rule, make_objective, make_rule
+    from .run import Run
+    from .settings import Settings
+    from .snapshots import AdapterSnapshots, CopySnapshots
     from .training import Anneal, Generation, self_play, warm_start
 
 __all__ = [
+    "AdapterSnapshots",
     "Anneal",
+    "CopySnapshots",
+    "Critic",
     "Episode",
     "Estimate",
     "Exploitability",
+    "Fork",
     "Generation",
+    "Guard",
+    "GuardRule",
+    "Imitation",
+    "Labelled",
+    "LastGood",
     "Learner",
+    "OpponentPool",
     "OptimalLosses",
     "Outcomes",
+    "Pair",
+    "PolicyGradient",
+    "Preference",
+    "Rated",
     "RoleBaseline",
+    "Rule",
+    "Run",
     "Sample",
     "SampledExploitability",
+    "SelfPlayPreference",
+    "Settings",
     "Turn",
-    "UpdateReport",
+    "UnpairedPreference",
+    "Verdict",
+    "Weighted",
+    "branch",
+    "critic_samples",
+    "default_rules",
+    "demonstrations",
     "exploitability",
+    "forks",
+    "group_samples",
+    "labelled",
+    "leave_one_out_samples",
     "losses_to_optimal",
+    "make_objective",
+    "make_rule",
+    "pairs",
     "play",
+    "rated",
     "sampled_exploitability",
     "samples",
     "self_play",
+    "spin_pairs",
+    "vital_signs",
     "warm_start",
+    "winners",
 ]
 
 _LAZY = {
+    "AdapterSnapshots": ".snapshots",
     "Anneal": ".training",
+    "CopySnapshots": ".snapshots",
+    "Critic": ".critic",
     "Generation": ".training",
+    "Guard": ".guard",
+    "GuardRule": ".guard",
+    "Imitation": ".imitation",
+    "LastGood": ".guard",
     "Learner": ".learner",
-    "UpdateReport": ".learner",
+    "OpponentPool": ".pool",
+    "PolicyGradient": ".policy_gradient",
+    "Preference": ".preference",
+    "Rule": ".rules",
+    "Run": ".run",
+    "SelfPlayPreference": ".preference",
+    "Settings": ".settings",
+    "UnpairedPreference": ".preference",
+    "Verdict": ".guard",
+    "default_rules": ".guard",
+    "make_objective": ".rules",
+    "make_rule": ".rules",
     "self_play": ".training",
+    "vital_signs": ".guard",
     "warm_start": ".training",
 }
 

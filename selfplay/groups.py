@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from sparring.agents import Reply
 from sparring.agents.prefix import Ids
 
 from .advantage import Sample
+
+
+class Row(Protocol):
+    """What an objective weighs at once: a reply, or several to one prompt."""
+
+    @property
+    def replies(self) -> tuple[Reply, ...]:
+        """Return the replies, all to the same prompt."""
+        ...
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
 
 
 @dataclass(slots=True)
@@ -21,54 +34,92 @@ class Group:
     """Sum of the positive advantages."""
     pain: float = 0.0
     """Sum of the negative advantages."""
+    targets: list[tuple[float, float]] = field(default_factory=list)
+    """What a critic should have said and what it did say, one pair a sample that has them."""
 
-    def add(self, count: int, gain: float, pain: float) -> None:
-        """Take in more samples."""
-        self.count += count
-        self.gain += gain
-        self.pain += pain
+    @property
+    def replies(self) -> tuple[Reply, ...]:
+        """Return the one reply."""
+        return (self.reply,)
+
+    def add(self, sample: Sample) -> None:
+        """Take in a sample of this reply."""
+        self.count += 1
+        if sample.advantage > 0:
+            self.gain += sample.advantage
+        else:
+            self.pain += sample.advantage
+        if sample.target is not None:
+            self.targets.append((sample.target, sample.value))
+
+    def absorb(self, other: Group) -> None:
+        """Take in the samples of an equal group."""
+        self.count += other.count
+        self.gain += other.gain
+        self.pain += other.pain
+        self.targets += other.targets
 
 
 def merge(samples: Iterable[Sample]) -> list[Group]:
     """Merge equal samples. Raises ValueError for a sample without tokens."""
     # First by identity, which is cheap and catches most, then by value.
     same: dict[int, Group] = {}
-    for reply, advantage in samples:
-        group = same.get(id(reply))
+    for sample in samples:
+        group = same.get(id(sample.reply))
         if group is None:
-            group = same[id(reply)] = Group(reply)
-        group.count += 1
-        if advantage > 0:
-            group.gain += advantage
-        else:
-            group.pain += advantage
+            group = same[id(sample.reply)] = Group(sample.reply)
+        group.add(sample)
     equal: dict[Reply, Group] = {}
     for group in same.values():
-        if not group.reply.ids:
-            raise ValueError("a sample has no token ids; only replies of a language model can be learned from")
-        equal.setdefault(group.reply, Group(group.reply)).add(group.count, group.gain, group.pain)
+        check_reply(group.reply)
+        equal.setdefault(group.reply, Group(group.reply)).absorb(group)
     return list(equal.values())
 
 
-def distinct(replies: Iterable[Reply]) -> tuple[list[Ids], list[tuple[int, Ids]]]:
-    """Return the distinct prompts, and each reply as (index of its prompt, ids)."""
-    index: dict[Ids, int] = {}
-    pairs = [(index.setdefault(reply.prompt_ids, len(index)), reply.ids) for reply in replies]
-    return list(index), pairs
+def check_reply(reply: Reply) -> None:
+    """Refuse a reply that holds no tokens."""
+    if not reply.ids:
+        raise ValueError("a sample has no token ids; only replies of a language model can be learned from")
 
 
-def batches(groups: Iterable[Group], batch_tokens: int) -> Iterator[list[Group]]:
-    """Split groups into batches of about `batch_tokens` prompt tokens; equal prompts stay together."""
-    batch: list[Group] = []
-    prompts: set[Ids] = set()
+def batches(rows: Iterable[AnyRow], batch_tokens: int, *, whole: bool = False) -> Iterator[list[AnyRow]]:
+    """Split rows into batches of about `batch_tokens` prompt tokens; equal prompts stay together.
+
+    Prompts of like length go together, so that little of a batch is padding. With `whole` prompts are read once a
+    reply, and counted so.
+    """
+    batch: list[AnyRow] = []
+    read: set[tuple[Ids, Ids]] = set()
     longest = 0
-    for group in sorted(groups, key=lambda g: (len(g.reply.prompt_ids), g.reply.prompt_ids), reverse=True):
-        prompt = group.reply.prompt_ids
-        longest = max(longest, len(prompt) + len(group.reply.ids))
-        if batch and prompt not in prompts and (len(prompts) + 1) * longest > batch_tokens:
+    for row in sorted(rows, key=_length, reverse=True):
+        prompt = row.replies[0].prompt_ids
+        new = {(prompt, reply.ids if whole else ()) for reply in row.replies} - read
+        length = len(prompt) + max(len(reply.ids) for reply in row.replies)
+        longest = max(longest, length)
+        if batch and new and (len(read) + len(new)) * longest > batch_tokens:
             yield batch
-            batch, prompts, longest = [], set(), len(prompt) + len(group.reply.ids)
-        batch.append(group)
-        prompts.add(prompt)
+            batch, read, longest = [], set(), length
+        batch.append(row)
+        read |= new
     if batch:
         yield batch
+
+
+def share(rows: Iterable[AnyRow], index: int, count: int) -> list[AnyRow]:
+    """Return the `index`-th of `count` parts of some rows, of like numbers of tokens; equal prompts stay together."""
+    ordered = sorted(rows, key=_length, reverse=True)
+    if count == 1:
+        return ordered
+    ends: dict[Ids, int] = {}
+    total = 0
+    for row in ordered:
+        prompt = row.replies[0].prompt_ids
+        total += sum(len(reply.ids) for reply in row.replies) + (0 if prompt in ends else len(prompt))
+        ends[prompt] = total
+    # A prompt goes where its last token falls.
+    return [row for row in ordered if (ends[row.replies[0].prompt_ids] - 1) * count // total == index]
+
+
+def _length(row: Row) -> tuple[int, Ids]:
+    prompt = row.replies[0].prompt_ids
+    return len(prompt), prompt

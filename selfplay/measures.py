@@ -28,7 +28,7 @@ class Measure(NamedTuple):
     figure: str
     """The name of the one figure that tells it."""
     take: Callable[[Measurable], dict[str, float]]
-    """Measures a player: that figure and others."""
+    """Measures a player: that figure, `strength` (0 to 1, higher is better, for the guard) and others."""
     note: str
     """Why it is this one."""
 
@@ -78,6 +78,7 @@ def _exact(game: Game[Any], agent: Measurable) -> dict[str, float]:
     found = exploitability(game, agent)
     return {
         "nashconv": found.nashconv,
+        "strength": _strength(game, found.nashconv),
         "nashconv_legal": found.nashconv_legal,
         "value_first_seat": found.values[0],
         "illegal_mass": found.illegal_mass,
@@ -87,13 +88,18 @@ def _exact(game: Game[Any], agent: Measurable) -> dict[str, float]:
 
 def _losses(game: Game[Any], agent: Measurable) -> dict[str, float]:
     found = losses_to_optimal(game, agent)
-    return {"loss_vs_optimal": found.loss, "illegal_vs_optimal": sum(o.illegal for o in found.optimal) / 2}
+    return {
+        "loss_vs_optimal": found.loss,
+        "strength": 1 - found.loss,
+        "illegal_vs_optimal": sum(o.illegal for o in found.optimal) / 2,
+    }
 
 
 def _sampled(game: Game[Any], agent: Measurable, samples: int, seed: int) -> dict[str, float]:
     found = sampled_exploitability(game, agent, samples=samples, seed=seed)
     return {
         "nashconv": found.nashconv.plug_in,
+        "strength": _strength(game, found.nashconv.plug_in),
         "nashconv_lower": found.nashconv.lower,
         "nashconv_upper": found.nashconv.upper,
         "nashconv_legal": found.nashconv_legal.plug_in,
@@ -108,4 +114,15 @@ def _match(game: Game[Any], agent: Measurable, games: int, seed: int) -> dict[st
         for episode in play(game, (agent, RandomAgent()), games=games, seed=seed, swap=True)
     ]
     error = statistics.stdev(rewards) / math.sqrt(games)
-    return {"reward_vs_random": statistics.fmean(rewards), "reward_vs_random_error": error}
+    reward, (low, high) = statistics.fmean(rewards), game.reward_range
+    return {
+        "reward_vs_random": reward,
+        "reward_vs_random_error": error,
+        "strength": (reward - low) / (high - low),
+    }
+
+
+def _strength(game: Game[Any], nashconv: float) -> float:
+    """Return 1 less the share of all that two seats could lose that they do lose to best responses."""
+    low, high = game.reward_range
+    return 1 - nashconv / (2 * (high - low))

@@ -36,3 +36,24 @@ def plot_curves(
         axes.legend(frameon=False)
     axes.set_title(title)
     figure.savefig(path)
+
+
+def plot_all(path: str | Path, history: Sequence[Mapping[str, float]], *, x: str, title: str = "") -> None:
+    """Draw every measure of a run against `x`, one small panel each, into a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = sorted({name for record in history for name in record} - {x, "update", "games"})
+    columns = 4
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.1 * max(rows, 1)), dpi=90, layout="constrained")
+    FigureCanvasAgg(figure)
+    for number, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, number + 1)
+        points = [(record[x], record[name]) for record in history if name in record]
+        axes.plot([p[0] for p in points], [p[1] for p in points], linewidth=1.2, marker=".", markersize=3)
+        axes.set_title(name, fontsize=9)
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.25)
+    figure.suptitle(title, fontsize=9)
+    figure.savefig(path)

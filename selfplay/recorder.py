@@ -1,19 +1,22 @@
-"""What a run leaves behind: measures, transcripts, the model, a curve and a summary."""
+"""What a run leaves behind: measures, transcripts, the model, curves and a summary."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from sparring.agents import LanguageModelAgent, RandomAgent
 
 from .measures import Measure
-from .plots import plot_curves
+from .plots import plot_all, plot_curves
 from .runs import RunFolder
+from .trackers import Tracker
 from .training import Generation
 
 BOUNDS = ("nashconv_lower", "nashconv_upper", "reward_vs_random_error")
 """Measures that say how sure the main one is; in the summary where there are any."""
+KEPT = ("nashconv", "nashconv_legal", "illegal_rate", "entropy")
 
 
 class Recorder:
@@ -24,71 +27,101 @@ class Recorder:
         player: LanguageModelAgent,
         measure: Measure,
         folder: RunFolder,
+        tracker: Tracker,
         *,
         about: dict[str, Any],
         transcripts: int = 4,
     ) -> None:
         """Watch `player`. `about` opens the summary: game, opponent and seed; `transcripts` are kept a measure."""
-        self.player, self.measure, self.folder = player, measure, folder
+        self.player, self.measure, self.folder, self.tracker = player, measure, folder, tracker
         self.about = about
         self.transcripts = transcripts
         self.started = time.perf_counter()
-        self.curve: list[tuple[int, float]] = []
-        self.first: dict[str, float] = {}
-        self.last: dict[str, float] = {}
-        self.games = 0
+        self.history: list[dict[str, float]] = []
+        """Every measured generation, as logged."""
+        self.notes: list[str] = []
+        """What the guard said."""
         self.play_seconds = 0.0
-        self.latest: Generation | None = None
-        """The last generation there was, measured or not."""
 
-    def watch(self, generation: Generation | None) -> dict[str, float]:
+    @property
+    def games(self) -> int:
+        """Games up to the last measure."""
+        return int(self.history[-1]["games"]) if self.history else 0
+
+    def watch(self, generation: Generation | None, more: Mapping[str, float] | None = None) -> dict[str, float]:
         """Measure the policy after a generation, or before the first; returns what there is to show."""
         measured = self.measure.take(self.player)
+        games = update = 0
         if generation is not None:
-            self.games, self.play_seconds = generation.games, generation.seconds
-            measured = generation.metrics | measured | {"games_per_second": self.games / self.play_seconds}
-            self.folder.transcripts(generation.episodes[: self.transcripts], update=generation.update)
+            games, update, self.play_seconds = generation.games, generation.update, generation.seconds
+            measured = {**generation.metrics, **measured, **(more or {}), "games_per_second": games / self.play_seconds}
+            kept = generation.episodes[: self.transcripts]
+            self.folder.transcripts(kept, update=update)
+            self.tracker.transcripts(kept, update)
         seconds = round(time.perf_counter() - self.started, 3)
-        update = 0 if generation is None else generation.update
-        self.folder.log({"update": update, "games": self.games, "seconds": seconds, **measured})
-        self.curve.append((self.games, measured[self.measure.figure]))
-        self.first = self.first or measured
-        self.last = measured
+        record = {"update": update, "games": games, "seconds": seconds, **measured}
+        self.folder.log(record)
+        self.tracker.log(record, update)
+        self.history.append(record)
         return measured
 
-    def close(self, *, finished: bool) -> dict[str, Any]:
-        """Save the model, draw the curve and write the summary, which is returned."""
+    def note(self, message: str) -> None:
+        """Keep something that was said, for the summary."""
+        self.notes.append(message)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs, as plain data."""
+        seconds = time.perf_counter() - self.started
+        return {
+            "history": list(self.history),
+            "notes": list(self.notes),
+            "play_seconds": self.play_seconds,
+            "seconds": seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned; the clock goes on from there."""
+        self.history, self.notes = list(state["history"]), list(state["notes"])
+        self.play_seconds = state["play_seconds"]
+        self.started = time.perf_counter() - state["seconds"]
+
+    def close(self, *, finished: bool, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Save the model, draw the curves and write the summary, which is returned."""
         self.folder.save_model(self.player)
         self._draw()
-        figure, first, last = self.measure.figure, self.first, self.last
+        figure, first, last = self.measure.figure, self.history[0], self.history[-1]
         summary = self.about | {
             "finished": finished,
             "games": self.games,
             "seconds": round(time.perf_counter() - self.started, 2),
             "games_per_second": round(self.games / self.play_seconds, 1) if self.play_seconds else 0.0,
             "nashconv_start": first.get("nashconv"),
-            "nashconv": last.get("nashconv"),
-            "nashconv_legal": last.get("nashconv_legal"),
-            # Before the first update there were no games to count in.
-            "illegal_rate": last.get("illegal_rate", last.get("illegal_mass")),
-            "entropy": last.get("entropy"),
+            **{key: last.get(key) for key in KEPT},
         }
+        # Before the first update there were no games to count in.
+        summary["illegal_rate"] = last.get("illegal_rate", last.get("illegal_mass"))
         if figure != "nashconv":
             summary |= {f"{figure}_start": first[figure], figure: last[figure]}
         summary |= {key: last[key] for key in BOUNDS if key in last}
+        summary |= more or {}
+        if self.notes:
+            summary["guard"] = self.notes
         self.folder.summarize(summary)
+        self.tracker.close()
         return summary
 
     def _draw(self) -> None:
         figure = self.measure.figure
         lines = {"equilibrium": 0.0} if figure == "nashconv" else {}
-        if "nashconv" in self.first:
+        if "nashconv" in self.history[0]:
             lines["uniform play"] = self.measure.take(RandomAgent())[figure]
+        title = ", ".join(f"{key} {value}" for key, value in self.about.items())
         plot_curves(
             self.folder.path / f"{figure}.png",
-            {"policy": self.curve},
+            {"policy": [(point["games"], point[figure]) for point in self.history]},
             x="games",
             y=figure,
             lines=lines,
-            title=", ".join(f"{key} {value}" for key, value in self.about.items()),
+            title=title,
         )
+        plot_all(self.folder.path / "measures.png", self.history, x="games", title=title)

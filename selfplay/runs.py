@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,18 @@ import yaml
 
 from sparring.agents import LanguageModelAgent
 
+from .checkpoint import cut_log, log_size
 from .episode import Episode
 
-FILES = ("config.yaml", "metrics.jsonl", "transcripts.jsonl", "summary.json")
-FOLDERS = ("model", "model.new", "model.old")
+LOGS = ("metrics.jsonl", "transcripts.jsonl")
+FILES = ("config.yaml", *LOGS, "summary.json", "tracker.json")
+FOLDERS = ("model", "model.new", "model.old", "checkpoints", "tracker", "trl")
 
 
 class RunFolder:
-    """Holds `config.yaml`, `metrics.jsonl`, `transcripts.jsonl`, `model/`, pictures and, at the end, `summary.json`."""
+    """Holds `config.yaml`, `metrics.jsonl`, `transcripts.jsonl`, `checkpoints/`, `model/`, pictures and, at the end,
+    `summary.json`.
+    """
 
     def __init__(self, path: str | Path, config: dict[str, Any], *, overwrite: bool = False) -> None:
         """Make the folder and write its settings.
@@ -38,6 +42,32 @@ class RunFolder:
             self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+
+    @classmethod
+    def reopen(cls, path: str | Path) -> tuple[RunFolder, dict[str, Any]]:
+        """Return the folder of a run that is not finished, and its settings. Raises ValueError if there is none."""
+        folder = cls.__new__(cls)
+        folder.path = Path(path)
+        if not (folder.path / "config.yaml").is_file():
+            raise ValueError(f"{path} holds no run to go on with (no config.yaml)")
+        summary = folder.path / "summary.json"
+        if summary.is_file() and json.loads(summary.read_text(encoding="utf-8")).get("finished"):
+            raise ValueError(f"the run in {path} is finished; to train its model further: --model {path}/model")
+        return folder, yaml.safe_load((folder.path / "config.yaml").read_text(encoding="utf-8"))
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where its checkpoints lie."""
+        return self.path / "checkpoints"
+
+    def log_sizes(self) -> dict[str, int]:
+        """Return the bytes of each log, for `cut_logs`."""
+        return {name: log_size(self.path / name) for name in LOGS}
+
+    def cut_logs(self, sizes: Mapping[str, int]) -> None:
+        """Cut each log back to what it was; what came after is played again."""
+        for name, size in sizes.items():
+            cut_log(self.path / name, size)
 
     def _clear(self) -> None:
         for file in (*(self.path / name for name in FILES), *self.path.glob("*.png")):

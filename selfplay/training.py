@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sparring.agents import Agent, LanguageModelAgent, Message, RandomAgent, Reply
-from sparring.envs import Game
+from sparring.agents import Agent, LanguageModelAgent, RandomAgent
+from sparring.envs import Game, near
 
-from .advantage import RoleBaseline, samples
+from .branch import branch
 from .episode import Episode
+from .guard import vital_signs
 from .learner import Learner
-from .play import play
+from .pairs import demonstrations
+from .play import Opponents, play
+from .pool import OpponentPool
+from .rules import Rule, make_rule
 
 
 class Anneal(NamedTuple):
@@ -64,81 +68,115 @@ def warm_start(
         # Down to a twentieth, linearly: the end of a warm start should not depend on its last batch.
         learner.lr = lr * (1 - 0.95 * step / steps)
         episodes = play(game, (teacher, teacher), games=batch_games, seed=seed, first=step * batch_games)
-        yield learner.imitate(reply for episode in episodes for reply in _as_said_by(agent, episode))
-
-
-def _as_said_by(agent: LanguageModelAgent, episode: Episode) -> Iterator[Reply]:
-    """Yield the moves of a game as canonical replies of `agent`."""
-    for turn in episode.turns:
-        if turn.move is not None:
-            yield Reply(
-                text=f"[{turn.move}]",
-                prompt_ids=agent.encode((Message("user", turn.prompt),)),
-                ids=agent.encode_move(turn.move),
-            )
+        yield learner.imitate(demonstrations(agent, episodes, player=0))
 
 
 def self_play(
     game: Game[Any],
     agent: LanguageModelAgent,
-    learner: Learner,
+    rule: Rule | Learner,
     *,
     games: int,
     batch_games: int,
-    opponent: Agent | None = None,
-    baseline: RoleBaseline | None = None,
+    opponent: Agent | OpponentPool | None = None,
+    snapshot_every: int = 0,
     seed: int = 0,
-    lr: Anneal | None = None,
-    entropy: Anneal | None = None,
-    kl: Anneal | None = None,
+    schedules: Mapping[str, Anneal] | None = None,
     in_flight: int = 512,
     retries: int = 0,
+    done: int = 0,
+    seconds: float = 0.0,
 ) -> Iterator[Generation]:
-    """Let `agent` play both seats, or one against `opponent` with the seats changing, and learn from the outcomes.
+    """Let `agent` play both seats, or one against an opponent with the seats changing, and learn from the outcomes.
 
     Args:
         game: what is played.
         agent: who plays and is updated.
-        learner: updates it.
+        rule: how it learns; a learner alone is `make_rule("ppo", learner)`.
         games: games in all.
         batch_games: games a generation; the last one takes the remainder as well.
-        opponent: who sits opposite; None is the agent itself.
-        baseline: of the advantages; None is a fresh `RoleBaseline()`.
+        opponent: who sits opposite: an agent, or a pool to draw from; None is the agent itself.
+        snapshot_every: generations after which the pool takes in a snapshot; 0: never.
         seed: of all games.
-        lr: learning rate over the run; None leaves the learner's own.
-        entropy: weight of the entropy bonus over the run; None leaves the learner's own.
-        kl: weight of the KL to the lagged copy over the run; None leaves the learner's own.
+        schedules: numbers that change over the run, by name: lr, or a number of the learner's objective (kl, beta).
         in_flight: games played at once; it does not change them.
         retries: illegal replies that a seat may take back in a turn.
+        done: generations of this run that were played before; it goes on after them.
+        seconds: that they took.
+
+    Raises ValueError for numbers out of range and for schedules of what the objective lacks.
     """
     if games < 1 or batch_games < 1:
         raise ValueError(f"games and batch_games must be 1 or more, not {games} and {batch_games}")
-    baseline = baseline or RoleBaseline()
-    seconds = 0.0
+    rule = rule if isinstance(rule, Rule) else make_rule("ppo", rule)
+    pool = opponent if isinstance(opponent, OpponentPool) else None
+    opposite = pool.draw if pool else (opponent or agent)
+    assert not isinstance(opposite, OpponentPool)
     for update, (first, count) in enumerate(_rounds(games, batch_games)):
+        if update < done:
+            continue
         started = time.perf_counter()
-        _follow(learner, first / games, lr=lr, entropy=entropy, kl=kl)
-        episodes = tuple(
-            play(
-                game,
-                (agent, opponent or agent),
-                games=count,
-                first=first,
-                seed=seed,
-                in_flight=in_flight,
-                retries=retries,
-                swap=opponent is not None,
-            )
+        # What was remembered since the last update depends on what was measured between; a resumed run lacks it.
+        for player in (agent, opponent):
+            if isinstance(player, LanguageModelAgent | OpponentPool):
+                player.flush()
+        set_schedules(rule.learner, schedules or {}, first / games)
+        episodes = _experience(
+            rule, game, (agent, opposite), first, count, seed=seed, in_flight=in_flight, retries=retries
         )
-        report = learner.update(samples(episodes, baseline))
+        report = rule.learn(episodes)
+        if pool:
+            pool.record(episodes)
+            if snapshot_every and (update + 1) % snapshot_every == 0:
+                pool.grow(f"update-{update + 1}")
         seconds += time.perf_counter() - started
         yield Generation(
             update=update + 1,
-            games=first + len(episodes),
+            games=first + count,
             seconds=seconds,
-            metrics={**asdict(report), **summarize(episodes)},
+            metrics={**report, **summarize(episodes), **vital_signs(episodes)},
             episodes=episodes,
         )
+
+
+def _experience(
+    rule: Rule,
+    game: Game[Any],
+    agents: tuple[Agent, Agent | Opponents],
+    first: int,
+    count: int,
+    *,
+    seed: int,
+    in_flight: int,
+    retries: int,
+) -> tuple[Episode, ...]:
+    """Play the games of one generation as the rule wants them."""
+    swap = agents[0] is not agents[1]
+    processes = rule.learner.processes
+    processes.agree()
+    if not rule.width:
+        start, own = processes.share(count)
+        games = play(
+            game, agents, games=own, first=first + start, seed=seed, in_flight=in_flight, retries=retries, swap=swap
+        )
+        return tuple(processes.gather(games))
+    each = rule.width * rule.rollouts
+    if count < each:
+        raise ValueError(f"a generation of {count} games holds no branch of {each}; raise batch_games or lower width")
+    start, own = processes.share(count // each)
+    branched = branch(
+        game,
+        agents,
+        stems=own,
+        width=rule.width,
+        rollouts=rule.rollouts,
+        first=first // each + start,
+        seed=seed,
+        in_flight=in_flight,
+        retries=retries,
+        swap=swap,
+    )
+    return tuple(processes.gather(branched))
 
 
 def _rounds(games: int, batch_games: int) -> Iterator[tuple[int, int]]:
@@ -149,10 +187,16 @@ def _rounds(games: int, batch_games: int) -> Iterator[tuple[int, int]]:
         yield first, games - first if first == starts[-1] else batch_games
 
 
-def _follow(learner: Learner, fraction: float, **schedules: Anneal | None) -> None:
+def set_schedules(learner: Learner, schedules: Mapping[str, Anneal], fraction: float) -> None:
+    """Set every scheduled number to what it is after a fraction of the run."""
     for name, schedule in schedules.items():
-        if schedule is not None:
-            setattr(learner, name, schedule(fraction))
+        if name == "lr":
+            learner.lr = schedule(fraction) * learner.factor
+        elif name in vars(learner.objective):
+            setattr(learner.objective, name, schedule(fraction))
+        else:
+            known = ("lr", *vars(learner.objective))
+            raise ValueError(f"{type(learner.objective).__name__} has no {name!r} to schedule.{near(name, known)}")
 
 
 def summarize(episodes: tuple[Episode, ...]) -> dict[str, float]:

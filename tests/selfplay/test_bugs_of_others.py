@@ -93,7 +93,7 @@ def test_rewards_that_are_all_equal_give_numbers(tiny: LanguageModelAgent) -> No
     baseline = RoleBaseline()
     for _ in range(3):
         report = Learner(agent).update(samples(play(game, (agent, agent), games=8), baseline))
-        assert np.isfinite([report.loss, report.grad_norm]).all()
+        assert np.isfinite([report["loss"], report["grad_norm"]]).all()
 
 
 def test_the_baseline_is_the_mean_of_all_rewards_not_of_distinct_ones() -> None:

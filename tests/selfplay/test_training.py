@@ -4,7 +4,16 @@ import pytest
 
 from sparring.agents import LanguageModelAgent, RandomAgent, tiny_agent
 from sparring.envs import make
-from sparring.selfplay import Anneal, Learner, RoleBaseline, exploitability, self_play, warm_start
+from sparring.selfplay import (
+    Anneal,
+    Learner,
+    PolicyGradient,
+    RoleBaseline,
+    exploitability,
+    make_rule,
+    self_play,
+    warm_start,
+)
 from sparring.selfplay.measures import make_measure
 
 GAME = make("KuhnPoker-v0")
@@ -32,11 +41,11 @@ def test_every_game_is_counted_and_the_remainder_joins_the_last_generation() -> 
 
 def test_schedules_reach_the_learner() -> None:
     agent = tiny_agent(GAME, corpus_games=20)
-    learner = Learner(agent, kl=1.0)
-    rounds = self_play(
-        GAME, agent, learner, games=32, batch_games=16, lr=Anneal(1e-3, 1e-5), kl=Anneal(1, 0.01), entropy=Anneal(0, 1)
-    )
-    seen = [(learner.lr, learner.kl, learner.entropy) for _ in rounds]
+    objective = PolicyGradient(kl=1.0)
+    learner = Learner(agent, objective)
+    schedules = {"lr": Anneal(1e-3, 1e-5), "kl": Anneal(1, 0.01), "entropy": Anneal(0, 1)}
+    rounds = self_play(GAME, agent, learner, games=32, batch_games=16, schedules=schedules)
+    seen = [(learner.lr, objective.kl, objective.entropy) for _ in rounds]
     assert seen == [pytest.approx((1e-3, 1.0, 0.0)), pytest.approx((1e-4, 0.1, 0.5))]
 
 
@@ -50,17 +59,9 @@ def test_self_play_gets_closer_to_an_equilibrium() -> None:
     """All seeds are fixed. With seeds 0, 1 and 2 this run ended at 0.145, 0.168 and 0.155."""
     agent = fresh()
     start = exploitability(GAME, agent).nashconv
-    learner = Learner(agent, kl=1.0)
-    rounds = self_play(
-        GAME,
-        agent,
-        learner,
-        games=80_000,
-        batch_games=1024,
-        baseline=RoleBaseline(0.999),
-        lr=Anneal(2e-3, 3e-4),
-        kl=Anneal(1.0, 0.3),
-    )
+    rule = make_rule("ppo", Learner(agent, PolicyGradient(kl=1.0)), baseline=RoleBaseline(0.999))
+    schedules = {"lr": Anneal(2e-3, 3e-4), "kl": Anneal(1.0, 0.3)}
+    rounds = self_play(GAME, agent, rule, games=80_000, batch_games=1024, schedules=schedules)
     *_, last = rounds
     end = exploitability(GAME, agent)
     assert start > 0.7

@@ -1,0 +1,277 @@
+"""The settings of a training run: one flat record, checked before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from sparring.envs import near
+
+from .policy_gradient import ESTIMATORS
+from .pool import DRAWS, WEIGHTINGS
+from .rules import ADVANTAGES, GROUPED, RULES
+
+TRL_RULES = ("trl-dpo", "trl-kto", "trl-sft")
+"""Updates by TRL's own trainers."""
+UPDATES = (*RULES, *TRL_RULES)
+TRACKERS = ("none", "wandb", "tensorboard", "trackio")
+CRITICS = ("shared", "detached", "separate")
+GUARDS = ("default", "warn", "none")
+
+
+def setting(default: Any, help: str) -> Any:
+    """Return a field with its help text."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class Settings:
+    """All there is to set. The defaults are the Kuhn poker recipe."""
+
+    game: str = setting("KuhnPoker-v0", "a registered game, or path/to/file.py:Class")
+    skin: str | None = setting(None, "wording of the game, for instance obfuscated")
+    options: list[str] = field(
+        default_factory=list, metadata={"help": "settings of the game, for instance dice=2 faces=4"}
+    )
+    show_legal: bool = setting(True, "list the legal moves in prompts")
+    model: str = setting("tiny", "tiny (made from nothing), a model directory, or a hub name")
+    opponent: str = setting("self", "self, pool, random, optimal, or a model: who sits opposite")
+    pool_mix: list[str] = field(
+        default_factory=lambda: ["self=0.5", "snapshots=0.5"],
+        metadata={"help": "weights of self, snapshots and fixed in the pool"},
+    )
+    pool_draw: str = setting("pfsp", "how snapshots are drawn: latest, uniform, pfsp or worst")
+    pool_weighting: str = setting("squared", "of pfsp: squared (hard ones first) or even (even matches first)")
+    pool_fixed: list[str] = field(
+        default_factory=list, metadata={"help": "fixed agents in the pool: random, optimal, models"}
+    )
+    pool_size: int = setting(16, "most snapshots in the pool")
+    snapshot_every: int = setting(25, "updates between snapshots")
+    seed: int = setting(0, "of the tiny model, the games and the replies")
+    games: int = setting(800_000, "games to play in all")
+    batch_games: int = setting(1024, "games an update")
+    update: str = setting("ppo", "ppo, reinforce, grpo, rloo, dpo, ipo, hinge, sppo, kto, rft, spin, trl-dpo, ...")
+    advantage: str = setting("rae", "of ppo and reinforce: rae (baseline of the role), critic, or none")
+    clip: float = setting(0.2, "PPO's clip, below 1 and above")
+    clip_high: float | None = setting(None, "PPO's clip above 1, if it differs")
+    dual_clip: float | None = setting(None, "most that a ratio counts where advantages are negative")
+    epochs: int = setting(1, "passes over the games of an update")
+    minibatches: int = setting(1, "steps a pass")
+    kl_stop: float | None = setting(None, "nats a token from the sampler beyond which an update takes no more steps")
+    standardize: bool = setting(False, "shift and scale advantages to mean 0 and deviation 1 over an update")
+    importance_cap: float | None = setting(None, "most weight to correct a sampler that differs; none: no correction")
+    critic: str = setting("shared", "with --advantage critic: shared trunk, detached (shared, not moved), or separate")
+    critic_lr: float | None = setting(None, "learning rate of the critic at the start; that of the policy if not given")
+    value_weight: float = setting(0.5, "weight of the critic's loss")
+    value_clip: float | None = setting(None, "how far, in rewards, a value may move in an update")
+    gamma: float = setting(1.0, "discount a turn, with a critic")
+    lam: float = setting(0.95, "lambda of GAE over turns, with a critic")
+    groups: str = setting("prompt", "replies that are compared: to one prompt across games, or branch")
+    width: int = setting(4, "with --groups branch: replies from one state")
+    rollouts: int = setting(1, "with --groups branch: games played out after each of them")
+    scale: bool = setting(True, "of grpo: divide by the group's standard deviation")
+    soft: bool = setting(True, "of pairs: targets are win rates; false: the better mean wins for certain")
+    threshold: float = setting(0.0, "least difference of mean outcomes that makes a pair")
+    beta: float = setting(1.0, "of dpo, ipo, hinge, kto and spin, at the start: pull to the reference, a nat")
+    beta_end: float | None = setting(None, "beta at the end; as at the start if not given")
+    eta: float = setting(1.0, "of sppo, at the start: nats a win")
+    eta_end: float | None = setting(None, "eta at the end; as at the start if not given")
+    nll: float = setting(0.0, "of preferences: weight of imitating what won")
+    turn_decay: float | None = setting(None, "of rft: later turns of a winner weigh 1/turn_decay more each")
+    lr: float = setting(2e-3, "learning rate at the start")
+    lr_end: float | None = setting(None, "learning rate at the end; a fortieth of lr if not given")
+    entropy: float = setting(0.0, "weight of the entropy bonus at the start")
+    entropy_end: float = setting(0.0, "weight of the entropy bonus at the end")
+    kl: float = setting(1.0, "weight of the KL to the lagged copy at the start")
+    kl_end: float | None = setting(None, "weight of the KL at the end; 0.07 of kl if not given")
+    kl_estimator: str = setting("exact", "exact (whole vocabulary), k3 (sampled tokens) or k1 (taken off rewards)")
+    kl_target: float | None = setting(None, "nats a token that the weight of the KL is steered to")
+    anchor_every: int = setting(0, "updates after which the lagged copy catches up; 0: it stays the first policy")
+    baseline_decay: float = setting(0.999, "of the role-conditioned baseline, a game")
+    max_grad_norm: float = setting(1.0, "longest gradient")
+    momentum: float = setting(0.0, "first beta of AdamW; in self-play momentum feeds cycles")
+    warm_steps: int = setting(200, "steps of imitating random legal play before self-play; tiny model only")
+    warm_lr: float = setting(3e-3, "learning rate of the warm start")
+    lora: int = setting(0, "rank of LoRA adapters on a frozen base; 0 trains all weights")
+    lora_alpha: float | None = setting(None, "scale of LoRA; twice the rank if not given")
+    lora_targets: str = setting("all-linear", "modules that get adapters: all-linear, or names with commas")
+    hidden: int = setting(64, "width of the tiny model")
+    layers: int = setting(2, "depth of the tiny model")
+    heads: int = setting(4, "attention heads of the tiny model")
+    temperature: float = setting(1.0, "of sampling")
+    max_new_tokens: int | None = setting(None, "most tokens of a reply; the model's own setting if not given")
+    retries: int = setting(0, "illegal replies that may be taken back in a turn; 0 forfeits at once")
+    in_flight: int = setting(1024, "games played at once; it does not change the games")
+    batch_tokens: int = setting(32_768, "most prompt tokens in one forward pass; it does not change the update")
+    device: str | None = setting(None, "cpu, cuda, ...; a GPU for a loaded model if there is one")
+    dtype: str = setting("float32", "of a loaded model; at small learning rates bfloat16 rounds updates away")
+    attn_implementation: str | None = setting(None, "of a loaded model, for instance sdpa or flash_attention_2")
+    trust_remote_code: bool = setting(False, "run code that comes with a loaded model")
+    thinking: bool | None = setting(None, "whether the chat template of a loaded model asks it to think first")
+    mixed_precision: str = setting("no", "no or bf16: compute in bfloat16, keep weights as they are")
+    gradient_checkpointing: bool = setting(False, "recompute activations to save memory")
+    threads: int = setting(0, "of torch; 0: one for models below 10 million parameters, else torch's own choice")
+    measure: str = setting("auto", "auto, exact, sampled (for models that reason before they move) or match")
+    samples: int = setting(100, "replies a prompt, where NashConv is sampled")
+    measure_every: int = setting(20, "updates between measures of strength")
+    save_every: int = setting(100, "updates between checkpoints; the model is saved at the end in any case")
+    keep: int = setting(2, "checkpoints that stay")
+    guard: str = setting("default", "default: rolls back or stops what goes wrong; warn: only warns; none")
+    guard_rules: list[str] = field(
+        default_factory=list,
+        metadata={"help": "bounds of the guard by name, for instance entropy_floor=0.1 kl_ceiling=none"},
+    )
+    tracker: str = setting("none", "wandb, tensorboard, trackio or none")
+    project: str = setting("sparring", "name of the project at the tracker")
+    transcripts: int = setting(4, "games kept in transcripts.jsonl at every measure")
+    out: str | None = setting(None, "run folder; a new one below runs/ if not given")
+    resume: str | None = setting(None, "run folder to go on with, exactly where its last checkpoint was")
+    overwrite: bool = setting(False, "replace a run that is in --out already")
+
+
+PG = ("ppo", "reinforce", "grpo", "rloo")
+CLIPPED = ("ppo", "grpo", "rloo")
+PAIRS = ("dpo", "ipo", "hinge")
+BY_UPDATE: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("clip", "clip_high", "dual_clip"), CLIPPED),
+    **dict.fromkeys(("entropy", "entropy_end", "kl", "kl_end", "kl_estimator", "kl_target"), PG),
+    **dict.fromkeys(("kl_stop", "standardize", "importance_cap"), PG),
+    "advantage": ("ppo", "reinforce"),
+    "groups": (*GROUPED, "trl-dpo"),
+    "scale": ("grpo",),
+    "soft": PAIRS,
+    "threshold": (*PAIRS, "trl-dpo"),
+    **dict.fromkeys(("beta", "beta_end"), (*PAIRS, "kto", "spin", "trl-dpo", "trl-kto")),
+    "nll": (*PAIRS, "kto", "spin", "sppo"),
+    **dict.fromkeys(("eta", "eta_end"), ("sppo",)),
+    "turn_decay": ("rft", "trl-sft"),
+}
+"""Settings that only some updates have."""
+NEEDS: dict[str, tuple[str, Any]] = {
+    **dict.fromkeys(("critic", "critic_lr", "value_weight", "value_clip", "gamma", "lam"), ("advantage", "critic")),
+    **dict.fromkeys(("width", "rollouts"), ("groups", "branch")),
+    **dict.fromkeys(("pool_mix", "pool_draw", "pool_fixed", "pool_size", "snapshot_every"), ("opponent", "pool")),
+    "pool_weighting": ("pool_draw", "pfsp"),
+}
+"""Settings that only matter where another has a certain value."""
+TINY_ONLY = ("hidden", "layers", "heads", "warm_steps", "warm_lr")
+LOADED_ONLY = ("dtype", "attn_implementation", "trust_remote_code", "thinking")
+AT_LEAST_ONE = (
+    *("games", "batch_games", "epochs", "minibatches", "in_flight", "measure_every", "save_every", "keep", "hidden"),
+    *("layers", "heads", "width", "rollouts", "pool_size", "snapshot_every", "batch_tokens"),
+)
+NAMED: dict[str, Sequence[str]] = {
+    "update": UPDATES,
+    "advantage": ADVANTAGES,
+    "critic": CRITICS,
+    "groups": ("prompt", "branch"),
+    "kl_estimator": ESTIMATORS,
+    "pool_draw": tuple(DRAWS),
+    "pool_weighting": tuple(WEIGHTINGS),
+    "guard": GUARDS,
+    "tracker": TRACKERS,
+    "mixed_precision": ("no", "bf16"),
+}
+"""Settings that take one of a few names."""
+
+
+def check(settings: Settings) -> None:
+    """Refuse what would only fail later, or silently do nothing, with the remedy."""
+    _check_values(settings)
+    for name, updates in BY_UPDATE.items():
+        if settings.update not in updates and _is_set(settings, name):
+            raise ValueError(f"{name} is of the updates {', '.join(updates)}; {settings.update} has none: leave it out")
+    for name, (other, wanted) in NEEDS.items():
+        if getattr(settings, other) != wanted and _is_set(settings, name):
+            raise ValueError(f"{name} does nothing without --{other} {wanted}: set that, or leave {name} out")
+    tiny = settings.model == "tiny"
+    loads = [settings.opponent, *settings.pool_fixed]
+    for name in LOADED_ONLY if tiny and all(a in ("self", "pool", "random", "optimal") for a in loads) else ():
+        if _is_set(settings, name):
+            raise ValueError(f"{name} is for loaded models; the tiny model has none")
+    for name in () if tiny else TINY_ONLY:
+        if _is_set(settings, name):
+            raise ValueError(f"{name} is for the tiny model; {settings.model!r} brings its own")
+    for name in ("lora_alpha", "lora_targets"):
+        if not settings.lora and _is_set(settings, name):
+            raise ValueError(f"{name} does nothing without --lora: set a rank, for instance --lora 16, or leave it out")
+
+
+def check_together(settings: Settings, processes: int) -> None:
+    """Refuse what several processes cannot do."""
+    if processes > 1 and settings.update.startswith("trl-"):
+        raise ValueError(f"{settings.update} runs a trainer of TRL's own, in one process: take {settings.update[4:]}")
+    if processes > 1 and ":" in (settings.device or ""):
+        raise ValueError(f"device {settings.device} is one for all {processes} processes; leave the number out")
+
+
+def _is_set(settings: Settings, name: str) -> bool:
+    """Whether a setting differs from its default."""
+    return bool(getattr(settings, name) != getattr(Settings(), name))
+
+
+def _check_values(settings: Settings) -> None:
+    for name, known in NAMED.items():
+        if getattr(settings, name) not in known:
+            raise ValueError(f"unknown {name} {getattr(settings, name)!r}.{near(str(getattr(settings, name)), known)}")
+    for name in AT_LEAST_ONE:
+        if getattr(settings, name) < 1:
+            raise ValueError(f"{name} must be 1 or more, not {getattr(settings, name)}")
+    if not settings.lr > 0:
+        raise ValueError(f"lr must be above 0, not {settings.lr}")
+    for name in ("seed", "lora", "warm_steps", "transcripts", "anchor_every", "retries"):
+        if getattr(settings, name) < 0:
+            raise ValueError(f"{name} must be 0 or more, not {getattr(settings, name)}")
+    if "human" in (settings.opponent, *settings.pool_fixed):
+        raise ValueError("opponent 'human' cannot train by the thousand; play against the model with scripts/play.py")
+    if (settings.device or "").startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {settings.device!r} is not there: torch sees no GPU")
+    if settings.temperature <= 0:
+        raise ValueError(f"temperature must be above 0 to learn by sampling, not {settings.temperature}")
+    if settings.kl_end and not settings.kl:
+        raise ValueError(f"kl is 0 but kl_end is {settings.kl_end}: set both to 0, or both above")
+    if settings.update == "spin" and settings.opponent in ("self", "pool"):
+        raise ValueError("spin imitates the opponent's moves: set --opponent to an agent, for instance optimal")
+
+
+def read_numbers(pairs: Sequence[str], what: str) -> dict[str, float | None]:
+    """Return numbers by name from "name=number" words; "none" is None. Raises ValueError for anything else."""
+    found: dict[str, float | None] = {}
+    for pair in pairs:
+        name, equals, number = pair.partition("=")
+        try:
+            found[name] = None if number == "none" else float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ValueError(f"{what} takes name=number, not {pair!r}")
+    return found
+
+
+def check_file(path: Path) -> None:
+    """Refuse a config file with unknown names or values of the wrong kind."""
+    names = [f.name for f in fields(Settings)]
+    if not path.is_file():
+        raise ValueError(f"no such file: {path}")
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is not a YAML file of settings")
+    kinds = {f.name: str(f.type) for f in fields(Settings)}
+    accepted = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "list[str]": (list,)}
+    for key, value in found.items():
+        if key not in names:
+            raise ValueError(f"{path} has an unknown setting {key!r}.{near(str(key), names)}")
+        kind, _, optional = kinds[key].partition(" | ")
+        # Strings are read as flags are, so that 1e-3, which YAML takes for one, is a number.
+        if isinstance(value, str) or (value is None and optional):
+            continue
+        if not isinstance(value, accepted[kind]) or (isinstance(value, bool) and kind != "bool"):
+            raise ValueError(f"{path}: {key} must be of kind {kinds[key]}, not {value!r}")

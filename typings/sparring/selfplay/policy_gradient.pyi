@@ -1,0 +1,1 @@
+from selfplay.policy_gradient import *
