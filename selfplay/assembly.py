@@ -192,12 +192,14 @@ def _trl_rule(settings: Settings, learner: Learner, baseline: RoleBaseline, out:
 
         items = list(makers[kind](episodes))
         learner.updates += 1
+        if not items:
+            return {"turns": 0}
         found = trl_update(
             kind,
             learner.agent,
             items,
             lr=learner.lr,
-            batch_size=max(1, len(items) // settings.minibatches),
+            batch_size=max(2, len(items) // settings.minibatches),
             output_dir=out / "trl",
             beta=vars(learner.objective).get("beta", settings.beta),
             epochs=settings.epochs,

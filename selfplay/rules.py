@@ -133,9 +133,15 @@ def make_rule(
         "spin": lambda episodes: _demonstrated(learner, game, episodes),
     }
     make = makers[name]
+
+    def learn(episodes: Sequence[Episode]) -> Report:
+        items = list(make(episodes))
+        # Where every outcome was the same there may be no pair and no winner.
+        return learner.update(items) if items else {"turns": 0}
+
     return Rule(
         learner=learner,
-        learn=lambda episodes: learner.update(make(episodes)),
+        learn=learn,
         width=width if branched else 0,
         rollouts=rollouts,
     )
