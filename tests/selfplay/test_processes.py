@@ -2,15 +2,14 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
@@ -22,11 +21,9 @@ from sparring.selfplay.run import Run
 from sparring.selfplay.settings import Settings, check_together
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 
-SMALL = {"hidden": 16, "warm_steps": 3, "batch_games": 24, "measure_every": 2, "save_every": 2, "seed": 3}
+SMALL = {"hidden": 16, "warm_steps": 2, "batch_games": 24, "measure_every": 2, "save_every": 1, "seed": 3}
 JOBS: dict[str, dict[str, Any]] = {
-    "rae": {**SMALL, "games": 24 * 4},
     # Each part of the loop that reads the model or draws at random: critic, shuffled minibatches, pool.
     "critic": {
         **SMALL,
@@ -39,53 +36,58 @@ JOBS: dict[str, dict[str, Any]] = {
     },
     "branch": {**SMALL, "games": 24 * 2, "update": "dpo", "groups": "branch", "width": 2, "rollouts": 2},
 }
-"""Settings of runs. Four updates, three and two."""
+"""Settings of runs. Three updates, and two."""
 
 
-def launch(command: list[str], count: int = 2) -> list[subprocess.Popen[str]]:
-    """Start processes as torchrun does, without the seconds that it takes itself."""
+def launch(jobs: Path, count: int = 2) -> list[tuple[int, str, str]]:
+    """Run jobs in processes as torchrun starts them, without the seconds that it takes itself.
+
+    Returns each one's exit code, output and errors.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
-    return [
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "COLUMNS": "200"}
+    processes = [
         subprocess.Popen(
-            [word.replace("RANK", str(rank)) for word in command],
-            cwd=ROOT,
-            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank), "COLUMNS": "200"},
+            [sys.executable, str(HERE / "training_process.py"), str(jobs)],
+            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         for rank in range(count)
     ]
-
-
-def ended(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str, str]]:
-    """Wait for processes; returns each one's exit code, output and errors."""
     try:
-        said = [process.communicate(timeout=180) for process in processes]
+        said = [process.communicate(timeout=240) for process in processes]
     finally:
         for process in processes:
             process.kill()
     return [(process.returncode, *texts) for process, texts in zip(processes, said, strict=True)]
 
 
+class Together(NamedTuple):
+    """What two processes did."""
+
+    out: Path
+    said: list[str]
+    """By each of them, on standard output."""
+
+
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of runs by two processes."""
+def together(tmp_path_factory: pytest.TempPathFactory) -> Together:
     out = tmp_path_factory.mktemp("together")
-    settings = {name: {**job, "out": str(out / name)} for name, job in JOBS.items()}
-    settings["left"] = {**JOBS["rae"], "out": str(out / "left")}
-    jobs: list[dict[str, Any]] = [{"settings": settings[name]} for name in JOBS]
-    jobs.append({"settings": settings["left"], "generations": 3})
+    jobs: list[dict[str, Any]] = [{"settings": {**job, "out": str(out / name)}} for name, job in JOBS.items()]
+    jobs.append({"settings": {**JOBS["critic"], "out": str(out / "left")}, "generations": 2})
     jobs.append({"settings": {"resume": str(out / "left")}})
-    jobs.append({"settings": settings["rae"], "refused": str(out / "refused")})
+    jobs.append({"settings": {**SMALL, "out": str(out / "branch")}, "refused": str(out / "refused")})
     jobs.append({"settings": {**SMALL, "update": "trl-dpo"}, "refused": str(out / "trl")})
+    flags = ["--games", "10000000", "--batch_games", "32", "--warm_steps", "1", "--hidden", "16"]
+    jobs.append({"flags": [*flags, "--out", str(out / "stopped")]})
     (out / "jobs.json").write_text(json.dumps(jobs))
-    done = ended(launch([sys.executable, str(HERE / "training_process.py"), str(out / "jobs.json"), "RANK"]))
-    assert [code for code, *_ in done] == [0, 0], done
-    return out
+    done = launch(out / "jobs.json")
+    assert [code for code, *_ in done] == [130, 130], done
+    return Together(out, [said for _, said, _ in done])
 
 
 @pytest.fixture(scope="module")
@@ -101,53 +103,46 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def metrics(run: Path) -> list[dict[str, float]]:
-    untimed = ({k: v for k, v in json.loads(line).items() if "second" not in k} for line in open(run / "metrics.jsonl"))
-    return list(untimed)
+    found = map(json.loads, (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
+    return [{key: value for key, value in line.items() if "second" not in key} for line in found]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "model" / "model.safetensors")
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_two_processes_play_and_learn_what_one_does(name: str, alone: Path, together: Path) -> None:
-    games = [(out / name / "transcripts.jsonl").read_text() for out in (alone, together)]
+def test_two_processes_play_and_learn_what_one_does(name: str, alone: Path, together: Together) -> None:
+    games = [(out / name / "transcripts.jsonl").read_text() for out in (alone, together.out)]
     assert games[0] == games[1]
-    for one, two in zip(metrics(alone / name), metrics(together / name), strict=True):
-        # Tiny ones are of rounding itself.
-        assert two == pytest.approx(one, rel=1e-3, abs=1e-5)
-    one, two = (load_file(out / name / "model" / "model.safetensors") for out in (alone, together))
-    assert_close(two, one, rtol=0, atol=2e-5)
+    for one, two in zip(metrics(alone / name), metrics(together.out / name), strict=True):
+        # Not so near: where pads stand does depend on their number; and tiny figures are rounding itself.
+        assert two | {"padding": 0} == pytest.approx(one | {"padding": 0}, rel=1e-3, abs=1e-5)
+    assert_close(weights(together.out / name), weights(alone / name), rtol=0, atol=2e-5)
 
 
-def test_a_run_of_two_processes_is_resumed_by_two_to_the_bit(together: Path) -> None:
+def test_a_run_of_two_processes_is_resumed_by_two_to_the_bit(together: Together) -> None:
     """Two processes sum in the same order every time."""
-    left, whole = (load_file(together / name / "model" / "model.safetensors") for name in ("left", "rae"))
-    assert_close(left, whole, rtol=0, atol=0)
-    assert metrics(together / "left") == metrics(together / "rae")
+    assert_close(weights(together.out / "left"), weights(together.out / "critic"), rtol=0, atol=0)
+    assert metrics(together.out / "left") == metrics(together.out / "critic")
 
 
-def test_what_the_main_process_refuses_all_refuse(together: Path) -> None:
-    refusals = [(together / f"refused-{index}").read_text() for index in (0, 1)]
+def test_what_the_main_process_refuses_all_refuse(together: Together) -> None:
+    refusals = [(together.out / f"refused-{index}").read_text() for index in (0, 1)]
     assert refusals[0] == refusals[1]
     assert "FileExistsError" in refusals[0]
     assert "holds a run already" in refusals[0]
     for index in (0, 1):
-        assert "take dpo" in (together / f"trl-{index}").read_text()
+        assert "take dpo" in (together.out / f"trl-{index}").read_text()
 
 
-def test_one_process_told_to_stop_stops_all_and_the_model_is_saved(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    flags = ["--games", "10000000", "--batch_games", "32", "--warm_steps", "1", "--hidden", "16", "--out", str(out)]
-    running = launch([sys.executable, "scripts/train.py", *flags])
-    try:
-        # The first checkpoint is written after the start was measured: games are being played.
-        while not list(out.glob("checkpoints/step-*")) and all(process.poll() is None for process in running):
-            time.sleep(0.1)
-        running[1].send_signal(signal.SIGINT)
-    finally:
-        done = ended(running)
-    assert [code for code, *_ in done] == [130, 130], done
-    assert json.loads((out / "summary.json").read_text())["finished"] is False
-    assert (out / "model" / "model.safetensors").is_file()
-    assert "interrupted" in done[0][1]
-    assert done[1][1] == ""  # only the main process prints
+def test_one_process_told_to_stop_stops_all_and_the_model_is_saved(together: Together) -> None:
+    """The exit codes were 130; here is what else Ctrl-C leaves behind."""
+    stopped = together.out / "stopped"
+    assert json.loads((stopped / "summary.json").read_text())["finished"] is False
+    assert (stopped / "model" / "model.safetensors").is_file()
+    assert "interrupted" in together.said[0]
+    assert "interrupted" not in together.said[1]  # only the main process prints
 
 
 def test_shares_are_contiguous_and_leave_nothing_out() -> None:

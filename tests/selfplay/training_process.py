@@ -1,25 +1,34 @@
 """One of several processes that train together: does the jobs of a JSON file one after another, for test_processes.py.
 
-A job is the settings of a run; with "generations" it is left after so many, as if killed, and with "refused" what it
-says when it is refused is written to that file and the process's number.
+A job is the settings of a run. With "generations" it is left after so many, as if killed; with "refused" what it says
+when it is refused is written to that file and the process's number. A job of "flags" is a run of scripts/train.py whose
+second process gets a Ctrl-C once there is a checkpoint.
 """
 
+import importlib.util
 import json
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from sparring.selfplay.run import Run
 from sparring.selfplay.settings import Settings
 
+INDEX = int(os.environ["RANK"])
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 
-def do(settings: dict[str, Any], generations: int | None = None, refused: str | None = None) -> None:
+
+def train(settings: dict[str, Any], generations: int | None = None, refused: str | None = None) -> None:
     try:
         run = Run(Settings(**settings))
     except (ValueError, OSError) as error:
-        assert refused is not None, error
-        index = sys.argv[2]
-        Path(f"{refused}-{index}").write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+        if refused is None:
+            raise
+        Path(f"{refused}-{INDEX}").write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
         return
     for _ in run.prepare():
         pass
@@ -31,6 +40,31 @@ def do(settings: dict[str, Any], generations: int | None = None, refused: str | 
     run.processes.check_same(weights, "their weights")
 
 
+def interrupt(checkpoints: Path) -> None:
+    # The first checkpoint is written when the start was measured: games are then being played.
+    while not list(checkpoints.glob("step-*")):
+        time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def script(flags: list[str]) -> int:
+    """Return the exit code."""
+    spec = importlib.util.spec_from_file_location("train_script", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Where dataclasses and TrlParser look for a class's module.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    if INDEX == 1:
+        threading.Thread(target=interrupt, args=[Path(flags[-1]) / "checkpoints"], daemon=True).start()
+    sys.argv = [str(SCRIPT), *flags]
+    code: int = module.main()
+    return code
+
+
 if __name__ == "__main__":
     for job in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
-        do(**job)
+        if "flags" in job:
+            sys.exit(script(job["flags"]))
+        train(**job)
