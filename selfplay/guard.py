@@ -155,6 +155,11 @@ class Guard:
         """Metrics that rules are about and that were never reported: misspelt, or not measured."""
         return tuple(sorted({rule.metric for rule in self.rules if rule.metric != ANY} - self._past.keys()))
 
+    def begin(self, metrics: Mapping[str, float]) -> None:
+        """Take note of what was measured before the first update; a collapse within a few is only seen against that."""
+        self._remember(metrics)
+        self._kept = LastGood(copy.deepcopy(self._past))
+
     def check(self, update: int, metrics: Mapping[str, float]) -> Verdict:
         """Judge the metrics of an update; those that it lacks are not judged. Call it once an update.
 

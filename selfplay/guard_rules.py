@@ -151,11 +151,12 @@ def _defaults() -> dict[str, GuardRule]:
     the skew within 0.25 of its start; the one that collapsed came to about 0.1 and 0.6.
     """
     warn, rollback = Action.WARN, Action.ROLLBACK
-    start = {"unit": Unit.TIMES, "patience": 3, "warmup": 3}
-    median = start | {"reference": Reference.MEDIAN}
+    # The first update's metrics are those of the policy as it started. Too large a step ruins it within three.
+    start = {"unit": Unit.TIMES, "patience": 3, "warmup": 1}
+    median = start | {"reference": Reference.MEDIAN, "warmup": 3}
     shift = start | {"unit": Unit.PLUS}
     best = {"unit": Unit.PLUS, "reference": Reference.BEST, "patience": 2}
-    skew = shift | {"metric": "seat_skew"}
+    skew = shift | {"metric": "seat_skew", "warmup": 3}
     rules: dict[str, dict[str, Any]] = {
         "finite": {"metric": ANY, "action": rollback, "warmup": 0},
         "illegal_rise": shift | {"metric": "illegal_rate", "action": rollback, "above": 0.25},

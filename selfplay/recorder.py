@@ -37,6 +37,8 @@ class Recorder:
         self.about = about
         self.transcripts = transcripts
         self.started = time.perf_counter()
+        self.cpu_before = -time.process_time()
+        """CPU seconds before this process took the run up, less those that it had used by then."""
         self.history: list[dict[str, float]] = []
         """Every measured generation, as logged."""
         self.notes: list[str] = []
@@ -77,6 +79,7 @@ class Recorder:
             "notes": list(self.notes),
             "play_seconds": self.play_seconds,
             "seconds": seconds,
+            "cpu_seconds": self.cpu_before + time.process_time(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -84,6 +87,7 @@ class Recorder:
         self.history, self.notes = list(state["history"]), list(state["notes"])
         self.play_seconds = state["play_seconds"]
         self.started = time.perf_counter() - state["seconds"]
+        self.cpu_before += state["cpu_seconds"]
 
     def close(self, *, finished: bool, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Save the model, draw the curves and write the summary, which is returned."""
@@ -94,6 +98,7 @@ class Recorder:
             "finished": finished,
             "games": self.games,
             "seconds": round(time.perf_counter() - self.started, 2),
+            "cpu_seconds": round(self.cpu_before + time.process_time(), 2),
             "games_per_second": round(self.games / self.play_seconds, 1) if self.play_seconds else 0.0,
             "nashconv_start": first.get("nashconv"),
             **{key: last.get(key) for key in KEPT},

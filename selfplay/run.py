@@ -28,7 +28,7 @@ from .run_state import RunState
 from .runs import RunFolder, free_folder
 from .settings import Settings, check, check_together
 from .snapshots import AdapterSnapshots
-from .trackers import Tracker
+from .trackers import Tracker, check_tracker
 from .training import Generation, self_play, warm_start
 
 WARM_SEED = 1 << 32
@@ -58,6 +58,7 @@ class Run:
             settings = replace(settings, mixed_precision=launched_precision())
         check(settings)
         check_together(settings, self.processes.count)
+        check_tracker(settings.tracker)
         self.settings = settings
         self.game = make_game(settings)
         self.player = make_player(settings, self.game)
@@ -116,7 +117,10 @@ class Run:
         done, before = self._restore(state)
         self.processes.same(learner.tensors())
         if self.checkpoint is None:
-            yield None, self._watch(None)
+            start = self._watch(None)
+            if self.guard is not None and "strength" in start:
+                self.guard.begin({"strength": start["strength"]})
+            yield None, start
             self._save(0, 0.0)
         generations = self_play(
             self.game,

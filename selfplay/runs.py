@@ -84,9 +84,15 @@ class RunFolder:
         self._append("transcripts.jsonl", [more | episode.record() for episode in episodes])
 
     def _append(self, name: str, records: Iterable[dict[str, Any]]) -> None:
-        with open(self.path / name, "a", encoding="utf-8") as file:
-            # ASCII only, because a reply may hold lone surrogates, which no encoding can write.
-            file.writelines(json.dumps(record) + "\n" for record in records)
+        try:
+            with open(self.path / name, "a", encoding="utf-8") as file:
+                # ASCII only, because a reply may hold lone surrogates, which no encoding can write.
+                file.writelines(json.dumps(record) + "\n" for record in records)
+        except OSError as error:
+            why = f"{self.path / name} cannot be written: {error.strerror}"
+            raise OSError(
+                f"{why}. Checkpoints that were saved stand. Make room or raise the limit, then resume."
+            ) from error
 
     def save_model(self, agent: LanguageModelAgent) -> None:
         """Write the model beside the old one and put it in its place, so that a whole one is always there."""

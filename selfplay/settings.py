@@ -264,7 +264,8 @@ def check_file(path: Path) -> None:
         raise ValueError(f"{path} is not YAML: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} is not a YAML file of settings")
-    kinds = {f.name: str(f.type) for f in fields(Settings)}
+    # Not the types of `fields`, which a parser of command lines replaces by classes.
+    kinds = Settings.__annotations__
     accepted = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "list[str]": (list,)}
     for key, value in found.items():
         if key not in names:

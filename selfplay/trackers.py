@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,20 +20,30 @@ REMEDIES = {
     "tensorboard": "pip install 'sparring[tensorboard]'",
     "trackio": "pip install 'sparring[trackio]'",
 }
+ELSEWHERE = ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL")
+"""Variables by which trackio sends what it would otherwise keep on this machine."""
 COLUMNS = ["update", "game", "players", "seat", "prompt", "reply", "move", "problem", "rewards", "ending"]
+
+
+def check_tracker(kind: str) -> None:
+    """Raise ImportError where the tracker's package lacks, ValueError where it would send a run away unasked."""
+    if kind != "none" and importlib.util.find_spec(kind) is None:
+        raise ImportError(f"--tracker {kind} needs its package: {REMEDIES[kind]}")
+    for name in ELSEWHERE if kind == "trackio" else ():
+        if os.environ.get(name):
+            raise ValueError(f"trackio would send this run to {name}={os.environ[name]}; unset it, and sync it later")
 
 
 class Tracker:
     """Sends measures of a run to a tracker; of kind "none" it does nothing."""
 
     def __init__(self, kind: str, *, project: str, name: str, folder: Path, config: Mapping[str, Any]) -> None:
-        """Start tracking, or go on with what was started in `folder` before. Raises ImportError without the package."""
+        """Start tracking, or go on with what was started in `folder` before. Raises as `check_tracker` does."""
         self.kind = kind
         self._accelerator: Any = None
         if kind == "none":
             return
-        if importlib.util.find_spec(kind) is None:
-            raise ImportError(f"--tracker {kind} needs its package: {REMEDIES[kind]}")
+        check_tracker(kind)
         from accelerate import Accelerator
 
         self._accelerator = Accelerator(log_with=kind, project_dir=str(folder / "tracker"))

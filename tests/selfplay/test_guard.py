@@ -176,6 +176,17 @@ def test_a_rollback_takes_the_references_back_too() -> None:
     assert guard.check(4, {"strength": 0.5, "loss": 0.0}).action == "go on"
 
 
+def test_what_was_measured_before_the_first_update_is_known_after_every_rollback() -> None:
+    """A tic-tac-toe run was ruined by its first steps. After a rollback ruin was all that the guard had ever seen."""
+    rules = [rule("strength", below=-0.2, unit="plus", reference="best"), rule("loss", above=1.0, warmup=0)]
+    guard = Guard(rules)
+    guard.begin({"strength": 0.5})
+    for update in (1, 2):
+        assert guard.check(update, {"strength": 0.2}).action == "rollback"
+        guard.rolled_back()
+    assert guard.check(3, {"strength": 0.4}).action == "go on"
+
+
 def test_resumed_it_says_what_an_uninterrupted_one_says() -> None:
     """Interrupted after each of the updates in turn, its state through JSON."""
     values = [1.0, 1.2, 0.9, 1.1, 0.2, 0.1, 0.1, 1.0, 1.0, 1.0, 9.0, 9.0, 9.0]

@@ -29,7 +29,7 @@ from sparring.selfplay.settings import (
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "scripts" / "recipes").glob("*.yaml"))
 NAMES = [field.name for field in fields(Settings)]
-KINDS = {field.name: str(field.type) for field in fields(Settings)}
+KINDS = Settings.__annotations__
 
 
 def other(name: str) -> Any:
@@ -138,8 +138,8 @@ def test_numbers_of_things_are_at_least_one(name: str, value: int) -> None:
     [
         ({"lr": 0.0}, "lr must be above 0"),
         ({"lr": float("nan")}, "lr must be above 0, not nan"),
-        ({"seed": -1}, "seed and lora must be 0 or more"),
-        ({"lora": -4}, "seed and lora must be 0 or more"),
+        ({"seed": -1}, "must be 0 or more"),
+        ({"lora": -4}, "must be 0 or more"),
         ({"temperature": 0.0}, "temperature must be above 0"),
         ({"kl": 0.0, "kl_end": 0.1}, "set both to 0, or both above"),
         ({"opponent": "human"}, "play against the model with scripts/play.py"),
