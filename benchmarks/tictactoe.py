@@ -60,12 +60,12 @@ def report(runs: list[dict[str, Any]]) -> str:
         "being a loss. The setback is the largest rise of that loss above its lowest value so far, over the whole run.",
         "Rollbacks are those of the guard.",
         "",
-        "| seed | updates | games | seconds | loss before | after | of it illegal | setback | NashConv | rollbacks |",
+        "| seed | updates | games | CPU seconds | loss before | after | illegal | setback | NashConv | rollbacks |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in runs:
         lines.append(
-            f"| {r['seed']} | {r['updates']} | {r['games']:,} | {r['seconds']:.0f} | "
+            f"| {r['seed']} | {r['updates']} | {r['games']:,} | {r['cpu_seconds']:.0f} | "
             f"{r['loss_vs_optimal_start']:.3f} | "
             f"{r['loss_vs_optimal']:.4f} | {r['curve'][-1]['illegal_vs_optimal']:.4f} | {setback(r):.3f} | "
             f"{r['nashconv']:.3f} | {r['rollbacks']} |"
