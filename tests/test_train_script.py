@@ -1,11 +1,13 @@
 """scripts/train.py as its users meet it: what it writes, what it refuses, what an interrupt leaves."""
 
+import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,27 @@ ENVIRONMENT = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE":
 def train(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "scripts/train.py", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs the script's `main` in this process, which spares it the imports, and returns what it says as it refuses."""
+    spec = importlib.util.spec_from_file_location("train_script", ROOT / "scripts" / "train.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def call(*arguments: str | Path) -> str:
+        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
+        try:
+            code = script.main()
+        except SystemExit as error:  # of argparse
+            code = error.code
+        assert code == 2
+        return capsys.readouterr().err
+
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -123,11 +146,10 @@ def test_a_run_is_not_overwritten(run: Path) -> None:
         (["stray"], "'stray' belongs to no flag"),
     ],
 )
-def test_bad_settings_end_at_once_and_name_the_remedy(arguments: list[str], said: str, tmp_path: Path) -> None:
-    done = train(*arguments, "--out", tmp_path / "run")
-    assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+def test_bad_settings_end_at_once_and_name_the_remedy(
+    arguments: list[str], said: str, tmp_path: Path, refuse: Callable[..., str]
+) -> None:
+    assert said in refuse(*arguments, "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -140,21 +162,25 @@ def test_bad_settings_end_at_once_and_name_the_remedy(arguments: list[str], said
         (["games"], "is not a YAML file of settings"),
     ],
 )
-def test_what_is_wrong_in_a_config_file_is_named(settings: object, said: str, tmp_path: Path) -> None:
+def test_what_is_wrong_in_a_config_file_is_named(
+    settings: object, said: str, tmp_path: Path, refuse: Callable[..., str]
+) -> None:
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(settings))
-    done = train(f"--config={tmp_path / 'c.yaml'}")
+    assert said in refuse(f"--config={tmp_path / 'c.yaml'}")
+
+
+def test_a_refusal_is_one_line_and_no_traceback(tmp_path: Path) -> None:
+    done = train("--games", "0", "--out", tmp_path / "run")
     assert done.returncode == 2
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr == "train.py: games must be 1 or more, not 0\n"
 
 
-def test_recipes_are_configs_that_can_be_read() -> None:
+def test_recipes_are_configs_that_can_be_read(refuse: Callable[..., str]) -> None:
     recipes = sorted((ROOT / "scripts" / "recipes").glob("*.yaml"))
     assert {"kuhn", "kuhn_dpo", "kuhn_ppo", "leduc", "qwen_lora", "tictactoe", "tictactoe_pool"} <= {
         r.stem for r in recipes
     }
-    done = train("--config", ROOT / "scripts" / "recipes" / "kuhn.yaml", "--games", "0")
-    assert "games must be 1 or more" in done.stderr
+    assert "games must be 1 or more" in refuse("--config", ROOT / "scripts" / "recipes" / "kuhn.yaml", "--games", "0")
 
 
 def test_an_interrupt_leaves_a_model_that_loads(tmp_path: Path) -> None:
