@@ -30,6 +30,7 @@ FLAGS = [
     *("--measure_every", "10", "--save_every", "5"),
 ]
 """A critic, minibatches, schedules, a reference that catches up, a pool with payoffs, and a guard that rolls back."""
+UPDATES = 300
 CLOCK = ("seconds", "cpu_seconds", "games_per_second")
 LOGS = ("metrics.jsonl", "transcripts.jsonl", "summary.json")
 
@@ -55,9 +56,14 @@ def to_the_end(process: subprocess.Popen[str]) -> None:
         raise RuntimeError(said)
 
 
-def killed(folder: Path, flags: list[str], wait: float) -> dict[str, Any] | None:
-    """Kill a run after some seconds; returns where that left it, None if it had ended before."""
+def killed(folder: Path, flags: list[str], target: int, wait: float) -> dict[str, Any] | None:
+    """Kill a run some seconds after the checkpoint of an update is there; returns where that left it.
+
+    A target below 0 is there from the start, so that the run dies in its warm start. None if it had ended before.
+    """
     process = start(*flags)
+    while process.poll() is None and newest(folder) < target:
+        time.sleep(0.01)
     try:
         said, _ = process.communicate(timeout=wait)
     except subprocess.TimeoutExpired:
@@ -69,13 +75,13 @@ def killed(folder: Path, flags: list[str], wait: float) -> dict[str, Any] | None
         return None
     skipped: list[str] = []
     found = load_checkpoint(folder / "checkpoints", on_skip=lambda path, why: skipped.append(f"{path.name}: {why}"))
-    logged = [len((folder / name).read_bytes().splitlines()) for name in LOGS[:1] if (folder / name).exists()]
-    return {
-        "seconds": round(wait, 2),
-        "checkpoint": found.step if found else None,
-        "skipped": skipped,
-        "logged": logged,
-    }
+    step = found.step if found else None
+    return {"target": target, "seconds": round(wait, 2), "checkpoint": step, "skipped": skipped}
+
+
+def newest(folder: Path) -> int:
+    """Return the update of the newest checkpoint by name, -1 if there is none."""
+    return max((int(path.name[5:13]) for path in folder.glob("checkpoints/step-*")), default=-1)
 
 
 def ends(folder: Path) -> dict[str, Any]:
@@ -96,13 +102,13 @@ def trial(folder: Path, *, kills: int, seed: int) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     rng, moments = random.Random(seed), []
     flags = [*FLAGS, "--out", str(folder / "killed")]
-    for number in range(kills):
-        # What a kill costs is played again, so that on average the last one falls near the end.
-        moment = killed(folder / "killed", flags, rng.uniform(0, 2 * seconds / kills))
+    # By progress, not by the clock: on a busy machine times come out otherwise. Below 0 is the warm start.
+    for target in sorted(int(rng.uniform(-0.1, 1) * UPDATES) for _ in range(kills)):
+        moment = killed(folder / "killed", flags, max(target, -1), rng.uniform(0, 2))
         if moment is None:
             break
         moments.append(moment)
-        print(f"{number + 1}: {moment}", flush=True)
+        print(f"{len(moments)}: {moment}", flush=True)
         flags = ["--resume", str(folder / "killed")]
     else:
         to_the_end(start(*flags))
@@ -126,8 +132,8 @@ def report(found: dict[str, Any]) -> str:
     kills, files = found["kills"], [name for name in found["compared"] if name.endswith(".safetensors")]
     verdict = f"different: {', '.join(found['different'])}" if found["different"] else "nothing differs"
     rows = [
-        f"| {number} | {kill['seconds']:.2f} | {'none' if kill['checkpoint'] is None else kill['checkpoint']} | "
-        f"{len(kill['skipped'])} |"
+        f"| {number} | {'the start' if kill['target'] < 0 else kill['target']} | {kill['seconds']:.2f} | "
+        f"{'none' if kill['checkpoint'] is None else kill['checkpoint']} | {len(kill['skipped'])} |"
         for number, kill in enumerate(kills, 1)
     ]
     lines = [
@@ -142,8 +148,8 @@ def report(found: dict[str, Any]) -> str:
         f"- in it the guard rolled back {found['rollbacks']} times; NashConv {found['nashconv'][0]:.3f} to "
         f"{found['nashconv'][1]:.3f}; {found['seconds']:.0f} s uninterrupted",
         "",
-        "| kill | seconds after the start | last whole checkpoint (update) | checkpoints skipped as damaged |",
-        "|---|---|---|---|",
+        "| kill | after the checkpoint of update | seconds more | last whole checkpoint then | skipped as damaged |",
+        "|---|---|---|---|---|",
         *rows,
     ]
     return "\n".join([*lines, ""])
