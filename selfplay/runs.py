@@ -17,7 +17,7 @@ from .checkpoint import cut_log, log_size
 from .episode import Episode
 
 LOGS = ("metrics.jsonl", "transcripts.jsonl")
-FILES = ("config.yaml", *LOGS, "summary.json", "tracker.json")
+FILES = ("config.yaml", ".config.yaml", *LOGS, "summary.json", "tracker.json")
 FOLDERS = ("model", "model.new", "model.old", "checkpoints", "tracker", "trl")
 
 
@@ -41,7 +41,10 @@ class RunFolder:
                 raise FileExistsError(f"{self.path} is not empty and holds no run; choose another --out")
             self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
-        (self.path / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        # Whole or not there: without it a killed run could not go on.
+        new = self.path / ".config.yaml"
+        new.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+        os.replace(new, self.path / "config.yaml")
 
     @classmethod
     def reopen(cls, path: str | Path) -> tuple[RunFolder, dict[str, Any]]:
