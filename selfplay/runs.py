@@ -44,7 +44,7 @@ class RunFolder:
         # Whole or not there: without it a killed run could not go on.
         new = self.path / ".config.yaml"
         new.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-        os.replace(new, self.path / "config.yaml")
+        new.rename(self.path / "config.yaml")
 
     @classmethod
     def reopen(cls, path: str | Path) -> tuple[RunFolder, dict[str, Any]]:
