@@ -89,7 +89,7 @@ class Settings:
     entropy_end: float = setting(0.0, "weight of the entropy bonus at the end")
     kl: float = setting(1.0, "weight of the KL to the lagged copy at the start")
     kl_end: float | None = setting(None, "weight of the KL at the end; 0.07 of kl if not given")
-    kl_estimator: str = setting("exact", "exact (whole vocabulary), k3 (sampled tokens) or k1 (taken off rewards)")
+    kl_estimator: str = setting("exact", "exact (whole vocabulary), k2, k3 (sampled tokens) or k1 (taken off rewards)")
     kl_target: float | None = setting(None, "nats a token that the weight of the KL is steered to")
     anchor_every: int = setting(0, "updates after which the lagged copy catches up; 0: it stays the first policy")
     baseline_decay: float = setting(0.999, "of the role-conditioned baseline, a game")
