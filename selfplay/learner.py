@@ -26,6 +26,7 @@ from .policy_gradient import PolicyGradient
 from .processes import Processes
 from .reading import Distinct, Key, Read, Tally
 from .reference import Reference, make_reference
+from .shards import Shards
 from .states import load_optimizer, optimizer_settings, optimizer_tensors
 
 Report = dict[str, float]
@@ -136,6 +137,7 @@ class Learner:
         """What schedules of the learning rate are multiplied by; a guard lowers it."""
         self.critic_factor = 1.0 if critic_lr is None else critic_lr / lr
         self.optimizer = torch.optim.AdamW(self._groups(lr), lr=lr, betas=betas, weight_decay=weight_decay)
+        self.shards = Shards(self.optimizer, self.processes) if self.processes.shards else None
         self.reference: Reference | None = make_reference(agent) if self.objective.needs_reference else None
 
     def _groups(self, lr: float) -> list[dict[str, Any]]:
@@ -213,7 +215,10 @@ class Learner:
         return reply_logits(self.agent.model, prompts, replies)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """Return every tensor that learning changes, by part and name; not copies."""
+        """Return every tensor that learning changes, by part and name; not copies.
+
+        Where the optimizer's state is shared out, its tensors are those of this process.
+        """
         found = {"model": {n: p.data for n, p in self.agent.model.named_parameters() if p.requires_grad}}
         found["optimizer"] = optimizer_tensors(self.optimizer)
         if self.critic is not None:
@@ -221,6 +226,10 @@ class Learner:
         if self.reference is not None:
             found["reference"] = self.reference.tensors()
         return found
+
+    def whole(self, optimizer: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """Return the optimizer tensors of all processes, of which each may hold a part; all of them must call it."""
+        return optimizer if self.shards is None else self.shards.whole(optimizer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rest of what learning changes, as plain data."""
@@ -239,6 +248,8 @@ class Learner:
             for name, parameter in own.items():
                 parameter.copy_(tensors["model"][name])
         load_optimizer(self.optimizer, dict(tensors["optimizer"]), state["optimizer"])
+        if self.shards is not None:
+            self.shards.forget_others()
         if self.critic is not None:
             self.critic.load_state_dict(dict(tensors["critic"]))
         if self.reference is not None:
@@ -322,7 +333,10 @@ class Learner:
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.processes.add_up(parameters)
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
-        self.optimizer.step()
+        if self.shards is None:
+            self.optimizer.step()
+        else:
+            self.shards.step()
         return float(norm)
 
 

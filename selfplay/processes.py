@@ -2,7 +2,8 @@
 
 Chosen: every process holds the whole model and takes the same steps. Games and rows are shared out, what comes of them
 is exchanged, and gradients are added up; so their number changes nothing but the order in which floats are summed.
-Left out: models cut into pieces (FSDP, DeepSpeed, Megatron), in which sampling a token is a call of every process.
+Launched by a configuration of FSDP or DeepSpeed they share out the optimizer's state. Left out: models cut into pieces
+(tensor and pipeline parallelism), in which sampling a token is a call of every process.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
-from accelerate.utils import DistributedType, broadcast, broadcast_object_list, gather_object, reduce
+from accelerate.utils import (
+    DistributedType,
+    broadcast,
+    broadcast_object_list,
+    gather_object,
+    patch_environment,
+    reduce,
+)
 from torch import Tensor
 
 T = TypeVar("T")
@@ -28,12 +36,18 @@ BUCKET = 1 << 25
 """Numbers that are added up over processes in one call."""
 
 REMEDY = (
-    "the model must be whole in every process, because it plays as well as learns: choose plain data parallelism "
-    "(`accelerate config`, or torchrun), and save memory with --lora, --dtype bfloat16 or --gradient_checkpointing"
+    "the model must be whole in every process, because it plays as well as learns: choose plain data parallelism, FSDP "
+    "or DeepSpeed (`accelerate config`, or torchrun), and save memory with --lora, --dtype bfloat16, "
+    "--shard_optimizer or --gradient_checkpointing"
+)
+SHARDED = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
+"""Ways of launching that ask for optimizer state to be shared out."""
+OFFLOADED = (
+    "FSDP_OFFLOAD_PARAMS",
+    "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE",
+    "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE",
 )
 REFUSED = {
-    "ACCELERATE_USE_FSDP": "FSDP",
-    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
     "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
     "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
 }
@@ -43,14 +57,23 @@ WHOLE = {
     DistributedType.MULTI_GPU,
     DistributedType.MULTI_XPU,
     DistributedType.MULTI_NPU,
+    DistributedType.FSDP,
+    DistributedType.DEEPSPEED,
 }
 
 
 class Processes:
     """This process among those of a run; alone without a state of accelerate's."""
 
-    def __init__(self, state: Accelerator | PartialState | None = None) -> None:
-        """Take part in what accelerate has started. Raises ValueError if the model would be cut into pieces."""
+    def __init__(self, state: Accelerator | PartialState | None = None, *, shards: bool | None = None) -> None:
+        """Take part in what accelerate has started.
+
+        Args:
+            state: what accelerate has started.
+            shards: whether the optimizer's state is shared out; None: if the state is of FSDP or DeepSpeed.
+
+        Raises ValueError if the model would be cut into pieces.
+        """
         self.count: int = 1 if state is None else state.num_processes
         self.index: int = 0 if state is None else state.process_index
         self.device: Any = None if state is None else state.device
@@ -61,6 +84,10 @@ class Processes:
                 "sampling and learning must round alike, so mixed precision is the model's: make the Accelerator "
                 "without it, and call sparring.agents.precision.compute_in(agent.model, torch.bfloat16)"
             )
+        if shards is None:
+            shards = state is not None and state.distributed_type in (DistributedType.FSDP, DistributedType.DEEPSPEED)
+        self.shards = shards and self.count > 1
+        """Whether each process keeps its part of the optimizer's state only."""
         self._asked: float | None = None
         self._hurried = False
 
@@ -116,6 +143,15 @@ class Processes:
                 p.grad = part.view_as(p)
 
     @torch.no_grad()
+    def spread(self, parameters: Iterable[torch.nn.Parameter], owner: int) -> None:
+        """Give every process the owner's numbers, in place."""
+        for bucket in _buckets(list(parameters)) if self.count > 1 else ():
+            flat = torch.cat([p.detach().flatten() for p in bucket])
+            told = broadcast(flat.to(self.device), from_process=owner).to(flat.device)
+            for p, part in zip(bucket, told.split([p.numel() for p in bucket]), strict=True):
+                p.copy_(part.view_as(p))
+
+    @torch.no_grad()
     def same(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
         """Give every process the main one's numbers, in place."""
         for part in tensors.values() if self.count > 1 else ():
@@ -161,22 +197,43 @@ def _buckets(parameters: list[torch.nn.Parameter]) -> Iterator[list[torch.nn.Par
         yield bucket
 
 
-def launched_processes(*, cpu: bool) -> Processes:
+def launched_processes(*, cpu: bool, shards: bool = False) -> Processes:
     """Return this process among those that were launched with it; alone if it was started by itself.
 
-    `cpu`: whether the model is on the CPU. Raises ValueError for ways of launching that cannot work.
+    Args:
+        cpu: whether the model is on the CPU.
+        shards: whether the optimizer's state is shared out; where FSDP or DeepSpeed was asked for it is in any case.
+
+    Raises ValueError for ways of launching that cannot work.
     """
     if not _is_launched():
         return Processes()
     for variable, name in REFUSED.items():
-        if os.environ.get(variable, "false").lower() in ("true", "1"):
+        if _is_true(variable):
             raise ValueError(f"{name} is not supported: {REMEDY}")
+    for variable in OFFLOADED:
+        if os.environ.get(variable, "none").lower() not in ("none", "false", "0"):
+            raise ValueError(f"{variable} is not supported, nothing is moved to the CPU or to disk: leave it out")
     if os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no").lower() != "no":
         raise ValueError(
             "torch.compile is not supported, prompts change their shape all the time: set dynamo_backend no"
         )
     cpu = cpu or not torch.accelerator.is_available()
-    return Processes(PartialState(cpu=cpu, timeout=LONGEST_WAIT))
+    # Other libraries act on these too: accelerate wants DeepSpeed's engine, transformers leaves weights out.
+    os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
+    asked = sharded_by()
+    with patch_environment(**dict.fromkeys(map(str.lower, SHARDED), "false")):
+        state = PartialState(cpu=cpu, timeout=LONGEST_WAIT)
+    return Processes(state, shards=shards or bool(asked))
+
+
+def sharded_by() -> str:
+    """Return what was launched that shares out optimizer state: FSDP, DeepSpeed or ""."""
+    return next((name for variable, name in SHARDED.items() if _is_launched() and _is_true(variable)), "")
+
+
+def _is_true(variable: str) -> bool:
+    return os.environ.get(variable, "false").lower() in ("true", "1")
 
 
 def launched_precision() -> str:
@@ -192,8 +249,13 @@ def _is_launched() -> bool:
     return bool({"LOCAL_RANK", "ACCELERATE_DYNAMO_BACKEND"} & os.environ.keys())
 
 
-def lonely_note() -> str:
-    """Return what to say to someone whose launcher has started one process where several were meant; else ""."""
+def launch_note() -> str:
+    """Return what to say to someone whose launcher does otherwise than it seems; else ""."""
+    if name := sharded_by():
+        return (
+            f"{name}: the optimizer's state is shared out over the processes; weights and gradients stay whole in each "
+            "of them, because it plays as well as learns"
+        )
     several = "MASTER_PORT" in os.environ and os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
     if not several or {"WORLD_SIZE", "LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"} & os.environ.keys():
         return ""

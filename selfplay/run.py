@@ -22,9 +22,9 @@ from .checkpoint import Checkpoint, load_checkpoint
 from .guard_rules import Action
 from .measures import make_measure
 from .pool import OpponentPool
-from .processes import launched_precision, launched_processes, lonely_note
+from .processes import launch_note, launched_precision, launched_processes
 from .recorder import Recorder
-from .run_state import RunState
+from .run_state import RunState, Tensors
 from .runs import RunFolder, free_folder
 from .settings import Settings, check, check_together
 from .snapshots import AdapterSnapshots
@@ -45,10 +45,10 @@ class Run:
 
         Raises ValueError for settings that cannot work, FileExistsError if the folder holds something already.
         """
-        self.processes = launched_processes(cpu=_is_on_cpu(settings))
+        self.processes = launched_processes(cpu=_is_on_cpu(settings), shards=settings.shard_optimizer)
         """Those that train together; only the main one writes, measures and says anything."""
         self.say = say if self.processes.is_main else _say_nothing
-        if note := lonely_note():
+        if note := launch_note():
             self.say(note)
         self.resumed = settings.resume is not None
         folder = None
@@ -115,7 +115,8 @@ class Run:
         rule = make_update(s, learner, baseline, self.game, self.folder.path)
         self.state = state = RunState(learner, baseline, pool=pool, guard=self.guard)
         done, before = self._restore(state)
-        self.processes.same(learner.tensors())
+        # A shared out optimizer differs by design; a resumed one was read from the same file by all.
+        self.processes.same({p: ts for p, ts in learner.tensors().items() if p != "optimizer" or not learner.shards})
         if self.checkpoint is None:
             start = self._watch(None)
             if self.guard is not None and "strength" in start:
@@ -179,12 +180,14 @@ class Run:
         return True
 
     def _save(self, update: int, seconds: float) -> None:
-        self.processes.on_main(lambda: self._write(update, seconds))
+        state = self.state
+        assert state is not None
+        tensors = state.tensors()
+        self.processes.on_main(lambda: self._write(state, update, tensors, seconds))
 
-    def _write(self, update: int, seconds: float) -> None:
-        assert self.state is not None
+    def _write(self, state: RunState, update: int, tensors: Tensors, seconds: float) -> None:
         more = {"recorder": self.recorder.state_dict(), "logs": self.folder.log_sizes(), "seconds": seconds}
-        self.state.save(self.folder.checkpoints, update, more=more, keep=self.settings.keep)
+        state.save(self.folder.checkpoints, update, tensors=tensors, more=more, keep=self.settings.keep)
 
     def _restore(self, state: RunState) -> tuple[int, float]:
         """Go back to the checkpoint of a resumed run; returns updates and seconds of play so far."""

@@ -22,6 +22,8 @@ from .states import rng_state, set_rng_state
 
 Snapshot = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
 """Tensors by part and name, and plain data by part."""
+Tensors = dict[str, Mapping[str, Tensor]]
+"""By part and name."""
 GOOD = ("good", "candidate")
 
 
@@ -71,9 +73,22 @@ class RunState:
         assert self.kept is not None
         self.kept.vouch(self.copy())
 
-    def save(self, root: str | Path, step: int, *, more: Mapping[str, Any], keep: int) -> Path:
-        """Write a checkpoint; `more` is plain data of the caller's. Raises CheckpointError if it cannot be written."""
-        tensors: dict[str, Mapping[str, Tensor]] = dict(self.learner.tensors())
+    def tensors(self) -> Tensors:
+        """Return all tensors of a checkpoint by part and name; all processes of a run must call it."""
+        found: Tensors = dict(self.learner.tensors())
+        if self.kept is not None:
+            for name, (kept, _) in zip(GOOD, (self.kept.good, self.kept.candidate), strict=True):
+                found |= {f"{name}-{part}": named for part, named in kept.items()}
+        return {
+            part: self.learner.whole(named) if part.endswith("optimizer") else named for part, named in found.items()
+        }
+
+    def save(self, root: str | Path, step: int, *, tensors: Tensors, more: Mapping[str, Any], keep: int) -> Path:
+        """Write a checkpoint.
+
+        `tensors` are those of `tensors()`, `more` is plain data of the caller's. Raises CheckpointError if it cannot be
+        written.
+        """
         state: dict[str, Any] = {**self._plain(), "random": rng_state(), "more": dict(more)}
         folders = {}
         if self.pool is not None:
@@ -82,9 +97,7 @@ class RunState:
         if self.guard is not None:
             assert self.kept is not None
             state["guard"] = self.guard.state_dict()
-            for name, (kept, plain) in zip(GOOD, (self.kept.good, self.kept.candidate), strict=True):
-                tensors |= {f"{name}-{part}": named for part, named in kept.items()}
-                state[name] = plain
+            state |= {name: plain for name, (_, plain) in zip(GOOD, (self.kept.good, self.kept.candidate), strict=True)}
         return save_checkpoint(root, step, tensors=tensors, state=state, folders=folders, keep=keep)
 
     def load(self, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -115,6 +115,7 @@ class Settings:
     thinking: bool | None = setting(None, "whether the chat template of a loaded model asks it to think first")
     mixed_precision: str = setting("no", "no or bf16: compute in bfloat16, keep weights as they are")
     gradient_checkpointing: bool = setting(False, "recompute activations to save memory")
+    shard_optimizer: bool = setting(False, "of several processes each keeps its part of the optimizer's state (ZeRO 1)")
     threads: int = setting(0, "of torch; 0: one for models below 10 million parameters, else torch's own choice")
     measure: str = setting("auto", "auto, exact, sampled (for models that reason before they move) or match")
     samples: int = setting(100, "replies a prompt, where NashConv is sampled")

@@ -15,10 +15,12 @@ from torch.testing import assert_close
 
 from sparring.agents import Reply
 from sparring.selfplay import Sample
+from sparring.selfplay.checkpoint import load_checkpoint
 from sparring.selfplay.groups import merge, share
-from sparring.selfplay.processes import Processes, launched_precision, launched_processes
+from sparring.selfplay.processes import Processes, launch_note, launched_precision, launched_processes, sharded_by
 from sparring.selfplay.run import Run
 from sparring.selfplay.settings import Settings, check_together
+from sparring.selfplay.shards import share_out
 
 HERE = Path(__file__).resolve().parent
 
@@ -80,6 +82,10 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Together:
     jobs: list[dict[str, Any]] = [{"settings": {**job, "out": str(out / name)}} for name, job in JOBS.items()]
     jobs.append({"settings": {**JOBS["critic"], "out": str(out / "left")}, "generations": 2})
     jobs.append({"settings": {"resume": str(out / "left")}})
+    fsdp = {"ACCELERATE_USE_FSDP": "true"}
+    sharded = {**JOBS["critic"], "out": str(out / "sharded")}
+    jobs.append({"settings": sharded, "generations": 2, "environment": fsdp})
+    jobs.append({"settings": {"resume": str(out / "sharded")}, "environment": fsdp})
     jobs.append({"settings": {**SMALL, "out": str(out / "branch")}, "refused": str(out / "refused")})
     jobs.append({"settings": {**SMALL, "update": "trl-dpo"}, "refused": str(out / "trl")})
     flags = ["--games", "10000000", "--batch_games", "32", "--warm_steps", "1", "--hidden", "16"]
@@ -127,6 +133,28 @@ def test_a_run_of_two_processes_is_resumed_by_two_to_the_bit(together: Together)
     assert metrics(together.out / "left") == metrics(together.out / "critic")
 
 
+def test_an_optimizer_that_is_shared_out_learns_the_same_to_the_bit(together: Together) -> None:
+    """Launched by a configuration of FSDP, left after two of three updates and resumed."""
+    whole, sharded = together.out / "critic", together.out / "sharded"
+    assert_close(weights(sharded), weights(whole), rtol=0, atol=0)
+    assert metrics(sharded) == metrics(whole)
+    kept = [int(Path(f"{sharded}-kept-{index}").read_text()) for index in (0, 1)]
+    everything = int(Path(f"{whole}-kept-0").read_text())
+    assert sum(kept) == everything
+    assert max(kept) < 0.6 * everything
+    # Any number of processes may go on from it: the checkpoint is whole.
+    last = [load_checkpoint(run / "checkpoints", on_skip=print) for run in (sharded, whole)]
+    assert last[0] is not None
+    assert last[1] is not None
+    assert_close(last[0].tensors("optimizer"), last[1].tensors("optimizer"), rtol=0, atol=0)
+    assert_close(last[0].tensors("good-optimizer"), last[1].tensors("good-optimizer"), rtol=0, atol=0)
+
+
+def test_things_are_shared_out_by_size() -> None:
+    assert share_out([1, 5, 3, 1, 2], 2) == [0, 0, 1, 1, 1]
+    assert share_out([4], 3) == [0]
+
+
 def test_what_the_main_process_refuses_all_refuse(together: Together) -> None:
     refusals = [(together.out / f"refused-{index}").read_text() for index in (0, 1)]
     assert refusals[0] == refusals[1]
@@ -168,12 +196,33 @@ def test_rows_are_shared_evenly_with_equal_prompts_together() -> None:
     assert min(map(len, prompts)) >= 6
 
 
-@pytest.mark.parametrize("variable", ["ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM"])
+@pytest.mark.parametrize("variable", ["ACCELERATE_USE_MEGATRON_LM", "ACCELERATE_USE_PARALLELISM_CONFIG"])
 def test_launchers_that_cut_the_model_are_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv(variable, "true")
     with pytest.raises(ValueError, match="not supported: the model must be whole in every process"):
         launched_processes(cpu=True)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("FSDP_OFFLOAD_PARAMS", "true"), ("ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "cpu")]
+)
+def test_offloading_is_refused(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=f"{variable} is not supported"):
+        launched_processes(cpu=True)
+
+
+@pytest.mark.parametrize(
+    ("variable", "name"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
+)
+def test_what_shards_is_taken_for_a_shared_optimizer(variable: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sharded_by() == ""
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setenv(variable, "true")
+    assert sharded_by() == name
+    assert launch_note().startswith(f"{name}: the optimizer's state is shared out")
 
 
 def test_compilation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

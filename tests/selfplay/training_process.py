@@ -1,7 +1,8 @@
 """One of several processes that train together: does the jobs of a JSON file one after another, for test_processes.py.
 
 A job is the settings of a run. With "generations" it is left after so many, as if killed; with "refused" what it says
-when it is refused is written to that file and the process's number. A job of "flags" is a run of scripts/train.py whose
+when it is refused is written to that file and the process's number; "environment" is what a launcher would set. How
+many numbers its optimizer keeps is written beside the run. A job of "flags" is a run of scripts/train.py whose
 second process gets a Ctrl-C once there is a checkpoint.
 """
 
@@ -22,7 +23,13 @@ INDEX = int(os.environ["RANK"])
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "train.py"
 
 
-def train(settings: dict[str, Any], generations: int | None = None, refused: str | None = None) -> None:
+def train(
+    settings: dict[str, Any],
+    generations: int | None = None,
+    refused: str | None = None,
+    environment: dict[str, str] | None = None,
+) -> None:
+    os.environ.update(environment or {})
     try:
         run = Run(Settings(**settings))
     except (ValueError, OSError) as error:
@@ -34,8 +41,15 @@ def train(settings: dict[str, Any], generations: int | None = None, refused: str
         pass
     for generation, _ in run.learn():
         if generation is not None and generation.update == generations:
-            return
-    run.close(finished=True)
+            break
+    else:
+        run.close(finished=True)
+    assert run.state is not None
+    kept = run.state.learner.optimizer.state.values()
+    numbers = sum(moments["exp_avg"].numel() for moments in kept)
+    Path(f"{run.folder.path}-kept-{INDEX}").write_text(str(numbers))
+    for name in environment or {}:
+        del os.environ[name]
     weights = [p.detach().double().sum().item() for p in run.player.model.parameters()]
     run.processes.check_same(weights, "their weights")
 
