@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,8 @@ class Turn:
     """What was wrong with the reply."""
     earned: float = 0.0
     """What the seat had earned by then, in rewards; see `Game.earned`."""
+    state: Hashable = None
+    """The state of the game in which it moved, all that is hidden included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ not one game's luck. Left out: advantages scaled over a whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,14 @@ TIE = 1e-9
 """Returns, or means of them, that differ by no more are equal; it covers rounding in sums of rewards."""
 
 _Ids = tuple[int, ...]
-_Key = tuple[str, int, _Ids, tuple[int, int] | None]
+_Taken = tuple[Episode, Turn]
+_KEYS: dict[str, Callable[[Episode, Turn], Hashable]] = {
+    "prompt": lambda episode, turn: None,
+    "state": lambda episode, turn: turn.state,
+    "branch": lambda episode, turn: episode.fork,
+}
+BY = tuple(_KEYS)
+"""What can make replies comparable."""
 
 
 class Outcome(NamedTuple):
@@ -57,28 +64,50 @@ def forks(episodes: Iterable[Episode], *, by: str, player: int = 0) -> Iterator[
 
     Args:
         episodes: games, of one policy: equal tokens count as equal replies, whatever their log-probabilities.
-        by: "prompt" takes all turns of one seat with identical prompt ids together, across games; "branch" takes the
-            turns at which the games of one stem part, and nothing else.
+        by: "prompt" takes all turns of one seat with identical prompt ids together, across games; "state" those in
+            which all that is hidden was the same too, and what is then left alone by prompt; "branch" takes the turns
+            at which the games of one stem part, and nothing else.
         player: whose turns.
+
+    By "state" replies are compared under the same luck, as they are by "branch", but of games that were played anyway:
+    given the state, which reply was sampled says nothing of the others' returns, so the mean of those is a baseline. Of
+    the variance of returns in Leduc poker a prompt explains a fourth, a state two thirds.
 
     A turn's return is the final reward of its seat less what it had earned when it moved, undiscounted. Turns before a
     fork are left out: they are single samples that many games share. Raises ValueError for another `by`, for a reply
     without token ids, and for a game that was not branched where `by` is "branch".
     """
-    if by not in ("prompt", "branch"):
-        raise ValueError(f"by must be 'prompt' or 'branch', not {by!r}")
-    found: dict[_Key, dict[_Ids, tuple[Reply, list[float]]]] = {}
-    for episode in episodes:
-        for turn in _at_fork(episode, player) if by == "branch" else own_turns(episode, player):
-            _check_tokens(turn.reply)
-            # Stems of two calls may bear one number; their prompts tell them apart, or they may be pooled.
-            key = episode.game, turn.seat, turn.reply.prompt_ids, episode.fork if by == "branch" else None
-            _, returns = found.setdefault(key, {}).setdefault(turn.reply.ids, (turn.reply, []))
-            returns.append(episode.rewards[turn.seat] - turn.earned)
-    for (game, seat, _, _), replies in found.items():
-        fork = Fork(game, seat, tuple(Outcome(reply, tuple(returns)) for reply, returns in replies.values()))
-        if len(fork.returns) > 1:
-            yield fork
+    if by not in BY:
+        raise ValueError(f"by must be one of {', '.join(BY)}, not {by!r}")
+    turns = [(e, t) for e in episodes for t in (_at_fork(e, player) if by == "branch" else own_turns(e, player))]
+    for _, turn in turns:
+        _check_tokens(turn.reply)
+    groups = _grouped(turns, _KEYS[by])
+    if by == "state":
+        alone = [group[0] for group in groups if len(group) == 1]
+        groups += _grouped(alone, _KEYS["prompt"])
+    for group in groups:
+        if len(group) > 1:
+            yield _fork(group)
+
+
+def _grouped(turns: Iterable[_Taken], key: Callable[[Episode, Turn], Hashable]) -> list[list[_Taken]]:
+    """Take together what was asked in one game, in one seat, by one prompt and with one key."""
+    found: dict[Hashable, list[_Taken]] = {}
+    for episode, turn in turns:
+        # Stems of two calls may bear one number; their prompts tell them apart, or they may be pooled.
+        name = episode.game, turn.seat, turn.reply.prompt_ids, key(episode, turn)
+        found.setdefault(name, []).append((episode, turn))
+    return list(found.values())
+
+
+def _fork(group: list[_Taken]) -> Fork:
+    replies: dict[_Ids, tuple[Reply, list[float]]] = {}
+    for episode, turn in group:
+        _, returns = replies.setdefault(turn.reply.ids, (turn.reply, []))
+        returns.append(episode.rewards[turn.seat] - turn.earned)
+    episode, turn = group[0]
+    return Fork(episode.game, turn.seat, tuple(Outcome(reply, tuple(found)) for reply, found in replies.values()))
 
 
 def own_turns(episode: Episode, player: int) -> list[Turn]:

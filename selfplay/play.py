@@ -108,7 +108,7 @@ class Lane:
 
     def take(self, prompt: Prompt, reply: Reply) -> None:
         """Step the game with a reply."""
-        earned = self.match.game.earned(self.match.state)[prompt.seat]
+        state = self.match.state
         reading = self.match.step(reply.text)
         self.turns.append(
             Turn(
@@ -118,7 +118,8 @@ class Lane:
                 reply=reply,
                 move=reading.move,
                 problem=reading.problem,
-                earned=earned,
+                earned=self.match.game.earned(state)[prompt.seat],
+                state=state,
             )
         )
 

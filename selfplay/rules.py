@@ -22,7 +22,7 @@ from sparring.envs import Game, near
 
 from .advantage import RoleBaseline, samples
 from .episode import Episode
-from .forks import forks, group_samples, leave_one_out_samples
+from .forks import BY, forks, group_samples, leave_one_out_samples
 from .gae import critic_samples
 from .imitation import Imitation
 from .learner import Learner, Objective, Report
@@ -97,8 +97,8 @@ def make_rule(
         advantage: of ppo and reinforce: "rae", "critic" (the learner's) or "none" (the reward itself).
         gamma: discount a turn, with a critic.
         lam: lambda of turn-level GAE, with a critic.
-        groups: where rules compare replies to one prompt: "prompt" takes identical prompts across games, "branch" plays
-            several continuations from one state.
+        groups: where rules compare replies to one prompt: "prompt" takes identical prompts across games, "state" those
+            with the same hidden state too, "branch" plays several continuations from one state.
         width: replies a branched state.
         rollouts: games played out after each of them.
         scale: whether grpo divides by the group's standard deviation.
@@ -112,8 +112,8 @@ def make_rule(
         raise ValueError(f"unknown update rule {name!r}.{near(name, RULES)}")
     if advantage not in ADVANTAGES:
         raise ValueError(f"unknown advantage {advantage!r}.{near(advantage, ADVANTAGES)}")
-    if groups not in ("prompt", "branch"):
-        raise ValueError(f"groups must be prompt or branch, not {groups!r}")
+    if groups not in BY:
+        raise ValueError(f"groups must be one of {', '.join(BY)}, not {groups!r}")
     baseline = baseline or RoleBaseline()
     branched = name in GROUPED and groups == "branch"
     rollouts = rollouts if branched else 1

@@ -12,6 +12,7 @@ import yaml
 
 from sparring.envs import near
 
+from .forks import BY
 from .policy_gradient import ESTIMATORS
 from .pool import DRAWS, WEIGHTINGS
 from .rules import ADVANTAGES, GROUPED, RULES
@@ -71,7 +72,9 @@ class Settings:
     value_clip: float | None = setting(None, "how far, in rewards, a value may move in an update")
     gamma: float = setting(1.0, "discount a turn, with a critic")
     lam: float = setting(0.95, "lambda of GAE over turns, with a critic")
-    groups: str = setting("prompt", "replies that are compared: to one prompt across games, or branch")
+    groups: str = setting(
+        "prompt", "replies that are compared: to one prompt across games, in one hidden state too, or branch"
+    )
     width: int = setting(4, "with --groups branch: replies from one state")
     rollouts: int = setting(1, "with --groups branch: games played out after each of them")
     scale: bool = setting(True, "of grpo: divide by the group's standard deviation")
@@ -170,7 +173,7 @@ NAMED: dict[str, Sequence[str]] = {
     "update": UPDATES,
     "advantage": ADVANTAGES,
     "critic": CRITICS,
-    "groups": ("prompt", "branch"),
+    "groups": BY,
     "kl_estimator": ESTIMATORS,
     "pool_draw": tuple(DRAWS),
     "pool_weighting": tuple(WEIGHTINGS),

@@ -1,5 +1,7 @@
 """Forks and the advantages made of them, against numbers worked by hand and laws that hold for all returns."""
 
+from collections import defaultdict
+from collections.abc import Hashable
 from math import isfinite, sqrt
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from sparring.agents import RandomAgent, Reply
 from sparring.envs import Ending, make
-from sparring.selfplay import Episode, Turn
+from sparring.selfplay import Episode, Turn, play
 from sparring.selfplay.branch import branch
 from sparring.selfplay.forks import Fork, Outcome, forks, group_samples, leave_one_out_samples, own_turns
 
@@ -18,7 +20,7 @@ def said(prompt: int, token: int, logprob: float = -1.0) -> Reply:
     return Reply(text=f"[{token}]", prompt_ids=(prompt,), ids=(token,), logprobs=(logprob,))
 
 
-def turn(reply: Reply, *, seat: int = 0, player: int = 0, earned: float = 0.0) -> Turn:
+def turn(reply: Reply, *, seat: int = 0, player: int = 0, earned: float = 0.0, state: Hashable = None) -> Turn:
     return Turn(
         seat=seat,
         player=player,
@@ -27,6 +29,7 @@ def turn(reply: Reply, *, seat: int = 0, player: int = 0, earned: float = 0.0) -
         move=reply.text[1:-1],
         problem=None,
         earned=earned,
+        state=state,
     )
 
 
@@ -98,13 +101,39 @@ def test_branches_are_compared_at_the_fork_alone() -> None:
     assert own_turns(episodes[0], 0) == list(episodes[0].turns[1:])
 
 
+def test_replies_under_the_same_luck_are_compared_and_what_is_alone_by_prompt() -> None:
+    """Where the hidden card alone decides, no reply is better than another; by prompt two would seem so."""
+    reply = {token: said(1, token) for token in (5, 6, 7, 8)}
+    played = [(5, "ace", 1.0), (6, "ace", 1.0), (5, "two", -1.0), (7, "two", -1.0), (7, "ten", 1.0), (8, "six", 0.0)]
+    episodes = [game(turn(reply[t], state=card), rewards=(won, -won)) for t, card, won in played]
+    assert [fork.outcomes for fork in forks(episodes, by="state")] == [
+        (Outcome(reply[5], (1.0,)), Outcome(reply[6], (1.0,))),
+        (Outcome(reply[5], (-1.0,)), Outcome(reply[7], (-1.0,))),
+        (Outcome(reply[7], (1.0,)), Outcome(reply[8], (0.0,))),
+    ]
+    advantages = [s.advantage for s in leave_one_out_samples(forks(episodes, by="state"))]
+    assert advantages == [0.0, 0.0, 0.0, 0.0, 1.0, -1.0]
+    assert max(abs(s.advantage) for s in leave_one_out_samples(forks(episodes, by="prompt"))) > 0.5
+
+
+def test_states_of_play_tell_what_is_hidden() -> None:
+    """A state has one prompt, and a prompt of Kuhn poker two states: the cards the other may hold."""
+    agent = RandomAgent()
+    episodes = play(make("KuhnPoker-v0"), (agent, agent), games=200)
+    prompts: dict[str, set[Hashable]] = defaultdict(set)
+    for t in (t for episode in episodes for t in episode.turns):
+        prompts[t.prompt].add(t.state)
+    assert sorted(map(len, prompts.values())) == [2] * 12
+    assert len(set().union(*prompts.values())) == 24
+
+
 def test_stems_of_two_seeds_that_bear_one_number_are_not_compared() -> None:
     episodes = [game(turn(said(p, p)), rewards=(1.0, -1.0), fork=(0, 0)) for p in (1, 1, 2, 2)]
     assert [fork.outcomes[0].reply.prompt_ids for fork in forks(episodes, by="branch")] == [(1,), (2,)]
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
-    with pytest.raises(ValueError, match="by must be 'prompt' or 'branch', not 'seat'"):
+    with pytest.raises(ValueError, match="by must be one of prompt, state, branch, not 'seat'"):
         list(forks([], by="seat"))
     with pytest.raises(ValueError, match="was not branched; play games with branch"):
         list(forks([game(turn(said(1, 7)), rewards=(1.0, -1.0))], by="branch"))
