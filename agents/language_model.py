@@ -258,7 +258,7 @@ class LanguageModelAgent:
             noise_N = np.array([prompts[row].noise for row in rows], dtype=np.uint64)
             sampled = self._decoder.sample(batch, beam_N, noise_N, [prompts[row].slot for row in rows])
             # Rows that sampled the same tokens share one record.
-            made = {id(s): self._reply(s) for s in sampled}
+            made = {key: self._reply(s) for key, s in {id(s): s for s in sampled}.items()}
             replies.update((row, made[id(s)]) for row, s in zip(rows, sampled, strict=True))
         return [replies[row] for row in range(len(prompts))]
 

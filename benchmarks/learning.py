@@ -33,9 +33,11 @@ ARMS = {
     "rae+kl": "PPO, RAE, KL",
     "critic": "PPO, critic, KL",
     "rae+pool": "PPO, RAE, KL, opponent pool",
-    "rloo": "RLOO across games, KL",
     "dpo": "DPO, branch pairs",
-    "sppo": "SPPO",
+    "sppo": "SPPO, by state",
+    "rloo": "RLOO, by prompt, KL",
+    "rloo-state": "RLOO, by state, KL",
+    "long": "RLOO, by state, KL, ten minutes",
 }
 GOALS = {"KuhnPoker-v0": 0.05, "LeducPoker-v0": 0.5}
 UNIFORM = {"KuhnPoker-v0": 11 / 12, "LeducPoker-v0": 4.7472}
@@ -107,7 +109,7 @@ def one_run(arm: str, settings: Settings, folder: Path) -> Record:
     out = folder / f"{settings['game']}-{arm}-{settings['seed']}"
     flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), *flags, "--out", str(out), "--transcripts", "0"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"OMP_NUM_THREADS": str(settings.get("threads", 1)), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(flags)} failed: {done.stderr}")
@@ -156,8 +158,13 @@ def run_all(store: Store, todo: Sequence[tuple[str, Settings]], jobs: int) -> No
         end, seconds = record["nashconv"], record["seconds"]
         print(f"{settings['game']} {arm} seed {settings['seed']}: {end:.4f} in {seconds:.0f} s", flush=True)
 
+    left = [job for job in todo if not store.has(*job)]
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(run, [job for job in todo if not store.has(*job)]))
+        list(pool.map(run, [job for job in left if "threads" not in job[1]]))
+    # What takes several cores has them to itself.
+    for job in left:
+        if "threads" in job[1]:
+            run(job)
 
 
 def of_game(records: Sequence[Record], game: str) -> dict[str, list[Record]]:

@@ -12,6 +12,7 @@ Settings come from the defaults, then from `--config FILE.yaml`, then from flags
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from dataclasses import fields
@@ -64,6 +65,10 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
         f"{run.game.name}: {player.name}, {player.model.num_parameters():,} parameters, into {run.folder.path}"
     )
     console.print(run.measure.note, markup=False)
+    # The libraries' million objects never become garbage; looking through them again and again took a fifth of the time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
     finished = False
     try:
         with progress_bar(console) as progress:
