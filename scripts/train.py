@@ -65,7 +65,7 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
         f"{run.game.name}: {player.name}, {player.model.num_parameters():,} parameters, into {run.folder.path}"
     )
     console.print(run.measure.note, markup=False)
-    # The libraries' million objects never become garbage; looking through them again and again took a fifth of the time.
+    # The libraries' million objects never become garbage; looking through them took a fifth of the time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)
