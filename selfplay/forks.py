@@ -70,8 +70,9 @@ def forks(episodes: Iterable[Episode], *, by: str, player: int = 0) -> Iterator[
         player: whose turns.
 
     By "state" replies are compared under the same luck, as they are by "branch", but of games that were played anyway:
-    given the state, which reply was sampled says nothing of the others' returns, so the mean of those is a baseline. Of
-    the variance of returns in Leduc poker a prompt explains a fourth, a state two thirds.
+    given the state, which reply was sampled says nothing of the others' returns, so the mean of those is a baseline. At
+    a smoothed equilibrium of Leduc poker the prompt explains 28 % of the variance that the role leaves in returns, the
+    state 76 % (benchmarks/results/luck.md).
 
     A turn's return is the final reward of its seat less what it had earned when it moved, undiscounted. Turns before a
     fork are left out: they are single samples that many games share. Raises ValueError for another `by`, for a reply

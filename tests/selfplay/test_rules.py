@@ -96,6 +96,11 @@ def test_branched_games_teach_the_same(warm: LanguageModelAgent, name: str) -> N
     assert min(after(warm, name, groups="branch", width=4)) > max(left(warm)) + 0.05
 
 
+@pytest.mark.parametrize("name", ["rloo", "dpo", "sppo"])
+def test_games_compared_by_state_teach_the_same(warm: LanguageModelAgent, name: str) -> None:
+    assert min(after(warm, name, groups="state")) > max(left(warm)) + 0.1
+
+
 @pytest.mark.parametrize("advantage", ["critic", "none"])
 def test_other_advantages_teach_the_same(warm: LanguageModelAgent, advantage: str) -> None:
     assert min(after(warm, "ppo", advantage=advantage)) > max(left(warm)) + 0.1
