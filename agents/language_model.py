@@ -30,6 +30,8 @@ MAX_REMEMBERED = 1 << 21
 """Prompt tokens that are kept, some 100 MB, before the memory is emptied."""
 MAX_MOVES = 1 << 16
 """Moves whose ids are kept."""
+PICKLED = {"pytorch_model*.bin": "*.safetensors", "adapter_model.bin": "adapter_model.safetensors"}
+"""Files of weights that are unpickled, and those that must be there in their place."""
 
 
 class _Steps:
@@ -129,13 +131,19 @@ class LanguageModelAgent:
     ) -> LanguageModelAgent:
         """Load a model directory or a hub name, onto the GPU if there is one. `settings` are those of the constructor.
 
-        Raises OSError, as transformers does, if there is no such model.
+        Weights are read from safetensors only, for unpickling runs what is in a file. Raises OSError, as transformers
+        does, if there is no such model, and ValueError if a directory holds pickled weights alone.
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        _refuse_pickles(Path(path))
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
         model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, attn_implementation=attn_implementation, trust_remote_code=trust_remote_code
+            path,
+            dtype=dtype,
+            attn_implementation=attn_implementation,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
         )
         model = model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         return cls(model, tokenizer, **{"name": str(path), **settings})
@@ -271,6 +279,7 @@ class LanguageModelAgent:
         """Return the exact probability of each legal move's whole canonical reply, at the sampling temperature.
 
         What is left to one is the mass of every other reply. Where the move is free text the array is empty.
+        Raises FloatingPointError if the model's numbers are not finite, as `reply` does.
         """
         self._notice_new_weights()
         keys = [Asked(prompt.player, self.encode(prompt.messages)) for prompt in prompts]
@@ -289,6 +298,10 @@ class LanguageModelAgent:
         """Return the probability of each of `moves` at some prompts of one player."""
         pairs = [(b, move) for b, asked in enumerate(batch) for move in moves[asked]]
         logp = self._reply_logprobs([asked.ids for asked in batch], [(b, self.encode_move(move)) for b, move in pairs])
+        if np.isnan(logp).any():
+            raise FloatingPointError(
+                "the model's logits are not finite; lower the learning rate, or load it in float32"
+            )
         return {(batch[b], move): p for (b, move), p in zip(pairs, np.exp(logp).tolist(), strict=True)}
 
     def _reply_logprobs(self, batch: list[Ids], replies: list[tuple[int, Ids]]) -> NDArray[np.float64]:
@@ -346,6 +359,16 @@ class LanguageModelAgent:
             return False
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         return any(s in text for s in self.stop)
+
+
+def _refuse_pickles(folder: Path) -> None:
+    """Raise ValueError if a directory holds weights of a model or of an adapter as pickled data alone."""
+    for pickled, safe in PICKLED.items():
+        if not any(folder.glob(safe)) and (found := sorted(folder.glob(pickled))):
+            raise ValueError(
+                f"{found[0]} is pickled, and unpickling runs what is in a file. If you trust it, convert it once: "
+                f"AutoModelForCausalLM.from_pretrained({str(folder)!r}).save_pretrained(...), the tokenizer beside it"
+            )
 
 
 def _player(asked: Asked) -> str:

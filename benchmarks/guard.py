@@ -49,7 +49,7 @@ def one_run(guard: str, seed: int, folder: Path) -> dict[str, Any]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), *flags]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode not in (0, 130):
+    if done.returncode not in (0, 3):
         raise RuntimeError(f"{' '.join(flags)} failed: {done.stderr}")
     summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]

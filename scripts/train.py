@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
@@ -69,7 +70,7 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)
-    finished = False
+    finished, broken = False, ""
     try:
         with progress_bar(console) as progress:
             prepare(run, progress)
@@ -77,13 +78,33 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
         finished = True
     except KeyboardInterrupt:
         console.print("interrupted; saving what has been learned")
-    summary = run.close(finished=finished)
+    except FloatingPointError as error:
+        if not run.recorder.history:
+            raise
+        broken = str(error)
+    summary = run.close(finished=finished, broken=broken)
     run.processes.close()
-    path = run.folder.path
-    if not summary["finished"]:
-        console.print(f"to go on from the last checkpoint: python scripts/train.py --resume {path}")
-    console.print(f"all of it is in {path}; play: python scripts/play.py --seats human {path / 'model'}")
+    console.print(last_words(run, summary), markup=False)
     return summary
+
+
+def last_words(run: Run, summary: dict[str, Any]) -> str:
+    """Return where everything is, and how to go on with a run that is not finished."""
+    path = run.folder.path
+    if "broken" in summary:
+        return f"the model is broken and was not saved; how far it got is in {path}"
+    there = f"all of it is in {path}; play: python scripts/play.py --seats human {path / 'model'}"
+    if run.stopped:
+        rule = run.stopped_by or "NAME"
+        return (
+            f"the guard stopped the run: {run.stopped}\n"
+            "The model that is saved is the last good one, and --resume would come to the same stop. Start a new run "
+            f"with a smaller --lr, a stronger pull to the start (--kl, --beta), or another bound or action of this "
+            f"rule, for instance --guard_rules {rule}=warn\n{there}"
+        )
+    if not summary["finished"]:
+        return f"to go on from the last checkpoint: python scripts/train.py --resume {path}\n{there}"
+    return there
 
 
 def progress_bar(console: Console) -> Progress:
@@ -125,12 +146,12 @@ def show(summary: dict[str, Any], console: Console) -> None:
     table = Table(title="result", show_header=False)
     for key, value in summary.items():
         if value is not None:
-            table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))
+            table.add_row(key, f"{value:.4f}" if isinstance(value, float) else escape(str(value)))
     console.print(table)
 
 
 def main() -> int:
-    """Return the exit code: 0 done, 2 bad settings, 130 interrupted."""
+    """Return the exit code: 0 done, 2 refused, no room or a broken model, 3 stopped by the guard, 130 interrupted."""
     console = Console()
     disable_progress_bar()  # of transformers, which would draw into ours
     # A scheduler's notice ends a run as Ctrl-C does: measured and saved.
@@ -138,13 +159,18 @@ def main() -> int:
     try:
         settings = read_settings(sys.argv[1:])
         summary = train(settings, console)
-    except (ValueError, OSError, ImportError, SyntaxError) as error:
+    except (ValueError, OSError, ImportError, SyntaxError, FloatingPointError) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("train.py: stopped before all was saved; model/ is the last that was saved whole", file=sys.stderr)
         return 130
     show(summary, console)
+    if "broken" in summary:
+        print(f"train.py: {summary['broken']}", file=sys.stderr)
+        return 2
+    if "stopped" in summary:
+        return 3
     return 0 if summary["finished"] else 130
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,15 @@ from .advantage import RoleBaseline, samples
 from .critic import Critic
 from .episode import Episode
 from .forks import forks
-from .guard import Guard, default_rules
-from .guard_rules import Action, GuardRule
+from .guard import Guard
+from .guard_rules import ANY, DEFAULTS, Action, changed_rules
 from .learner import Learner, Objective, Report
 from .pairs import labelled, pairs, winners
 from .pool import OpponentPool
 from .processes import Processes
 from .rules import Rule, make_objective, make_rule
-from .settings import BY_UPDATE, PG, Settings, read_numbers
+from .settings import Settings, anchor_every, read_numbers
+from .settings_checks import BY_UPDATE, PG
 from .snapshots import AdapterSnapshots, CopySnapshots
 from .training import Anneal
 
@@ -108,7 +110,7 @@ def make_learner(settings: Settings, player: LanguageModelAgent, processes: Proc
         epochs=settings.epochs,
         minibatches=settings.minibatches,
         kl_stop=settings.kl_stop,
-        anchor_every=settings.anchor_every,
+        anchor_every=anchor_every(settings),
         critic=critic,
         critic_lr=settings.critic_lr,
         max_grad_norm=settings.max_grad_norm,
@@ -133,6 +135,7 @@ def _objective(settings: Settings) -> Objective:
             kl=settings.kl,
             kl_estimator=settings.kl_estimator,
             kl_target=settings.kl_target,
+            kl_horizon=settings.kl_horizon,
             value_weight=settings.value_weight,
             value_clip=settings.value_clip,
             standardize=settings.standardize,
@@ -232,14 +235,15 @@ def make_opponent(settings: Settings, player: LanguageModelAgent) -> Agent | Opp
 
 
 def make_guard(settings: Settings) -> Guard | None:
-    """Return the guard; one that only warns still stops at what is not finite."""
+    """Return the guard; one that only warns still goes back from what is not finite, and does what its words say.
+
+    Raises ValueError for words that cannot be meant.
+    """
     if settings.guard == "none":
         return None
-    rules: Iterable[GuardRule] = default_rules(**read_numbers(settings.guard_rules, "guard_rules"))
-    if settings.guard == "warn":
-        rules = [r if r.metric == "any" else _only_warns(r) for r in rules]
-    return Guard(rules)
-
-
-def _only_warns(rule: GuardRule) -> GuardRule:
-    return GuardRule(**{**rule.plain(), "action": Action.WARN})
+    warns = settings.guard == "warn"
+    rules = {
+        name: replace(rule, action=Action.WARN) if warns and rule.metric != ANY else rule
+        for name, rule in DEFAULTS.items()
+    }
+    return Guard(changed_rules(settings.guard_rules, rules))

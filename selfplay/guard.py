@@ -136,6 +136,8 @@ class Guard:
         """Rollbacks so far."""
         self._quiet = 0
         self._streaks = [0] * len(self.rules)
+        # Apart from the past, which a rollback takes back.
+        self._seen: set[str] = set()
         self._past: dict[str, _Past] = {}
         # The past as it was when the caller's two copies were taken: a rollback takes the guard back too.
         self._kept = LastGood(copy.deepcopy(self._past))
@@ -153,7 +155,7 @@ class Guard:
     @property
     def unseen(self) -> tuple[str, ...]:
         """Metrics that rules are about and that were never reported: misspelt, or not measured."""
-        return tuple(sorted({rule.metric for rule in self.rules if rule.metric != ANY} - self._past.keys()))
+        return tuple(sorted({rule.metric for rule in self.rules if rule.metric != ANY} - self._seen))
 
     def begin(self, metrics: Mapping[str, float]) -> None:
         """Take note of what was measured before the first update; a collapse within a few is only seen against that."""
@@ -165,17 +167,31 @@ class Guard:
 
         A warning is given once while trouble lasts, the graver verdicts again and again until it is over.
         """
+        fired, self._streaks = self._judge(metrics)
+        self._remember(metrics)
+        self._count(metrics)
+        return self._verdict(update, fired)
+
+    def foresees(self, metrics: Mapping[str, float]) -> bool:
+        """Whether `check` would ask for a rollback or a stop; takes note of nothing.
+
+        For what comes later in an update and wants a sound policy, as measuring it does.
+        """
+        return any(rule.action is not Action.WARN for rule, _ in self._judge(metrics)[0])
+
+    def _judge(self, metrics: Mapping[str, float]) -> tuple[list[tuple[GuardRule, str]], list[int]]:
+        """Return the rules that fire, each with what it sees, and the streaks of all."""
         fired: list[tuple[GuardRule, str]] = []
+        streaks = list(self._streaks)
         for number, rule in enumerate(self.rules):
             if rule.metric != ANY and rule.metric not in metrics:
                 continue
             trouble = _non_finite(metrics) if rule.metric == ANY else self._trouble(rule, metrics[rule.metric])
-            self._streaks[number] = streak = self._streaks[number] + 1 if trouble else 0
+            streaks[number] = streak = streaks[number] + 1 if trouble else 0
             if trouble and (streak == rule.patience or (streak > rule.patience and rule.action != Action.WARN)):
-                fired.append((rule, trouble + (f", {streak} times in a row" if streak > 1 else "")))
-        self._remember(metrics)
-        self._count(metrics)
-        return self._verdict(update, fired)
+                row = f", {streak} times in a row" if streak > 1 else ""
+                fired.append((rule, f"{trouble}{row}{f', by the rule {rule.name}' if rule.name else ''}"))
+        return fired, streaks
 
     def rolled_back(self) -> None:
         """Take note that the caller has gone back to its last good state."""
@@ -190,6 +206,7 @@ class Guard:
             "rollbacks": self.rollbacks,
             "quiet": self._quiet,
             "streaks": [[rule.plain(), streak] for rule, streak in zip(self.rules, self._streaks, strict=True)],
+            "seen": sorted(self._seen),
             "past": _plain(self._past),
             "good": _plain(self._kept.good),
             "candidate": _plain(self._kept.candidate),
@@ -200,6 +217,7 @@ class Guard:
         self.rollbacks, self._quiet = state["rollbacks"], state["quiet"]
         streaks = dict(zip((GuardRule(**rule) for rule, _ in state["streaks"]), state["streaks"], strict=True))
         self._streaks = [streaks[rule][1] if rule in streaks else 0 for rule in self.rules]
+        self._seen = set(state["seen"])
         self._past = _from_plain(state["past"])
         self._kept = LastGood(_from_plain(state["good"]), _from_plain(state["candidate"]))
 
@@ -222,6 +240,7 @@ class Guard:
         return None
 
     def _remember(self, metrics: Mapping[str, float]) -> None:
+        self._seen |= metrics.keys()
         longest = max((rule.warmup for rule in self.rules), default=0)
         for name, value in metrics.items():
             past = self._past.setdefault(name, _Past())

@@ -17,6 +17,7 @@ METRICS = {
     "illegal_rate": "share of replies that are no legal move",
     "kl": "nats a token, to the lagged copy",
     "kl_start": "nats a token, to the policy that the run started from",
+    "largest_weight": "largest |weight| of those that are trained",
     "loss": "of the update",
     "mismatch": "largest |log p of the learner - log p of the sampler|, nats",
     "reply_tokens": "tokens a reply",
@@ -81,6 +82,8 @@ class GuardRule:
     """Values in a row that must break the rule before it fires. A value that is not finite breaks every rule."""
     warmup: int = 1
     """Values of the metric that come before the first that is judged."""
+    name: str = ""
+    """What it is called in messages and settings; "" for one without a name."""
 
     def __post_init__(self) -> None:
         """Take names for the enums, so that rules can be written as plain data."""
@@ -176,7 +179,7 @@ def _defaults() -> dict[str, GuardRule]:
         "grad_norm_ceiling": median | {"metric": "grad_norm", "action": rollback, "above": 100.0},
         "strength_drop": best | {"metric": "strength", "action": rollback, "below": -0.1},
     }
-    return {name: GuardRule(**settings) for name, settings in rules.items()}
+    return {name: GuardRule(**settings, name=name) for name, settings in rules.items()}
 
 
 DEFAULTS = _defaults()
@@ -192,19 +195,68 @@ def default_rules(**bounds: float | None) -> tuple[GuardRule, ...]:
     >>> [rule.below for rule in default_rules(entropy_floor=0.05) if rule.metric == "entropy"]
     [0.25, 0.05, None]
     """
-    for name in bounds:
-        if name not in DEFAULTS:
-            raise ValueError(f"no default guard rule is called {name!r}.{near(name, DEFAULTS)}")
-    rules = (_with_bound(name, rule, bounds) for name, rule in DEFAULTS.items())
-    return tuple(rule for rule in rules if rule is not None)
+    rules = dict(DEFAULTS)
+    for name, bound in bounds.items():
+        rule = _called(name)
+        if bound is None:
+            del rules[name]
+        else:
+            rules[name] = _with_bound(rule, bound)
+    return tuple(rules.values())
 
 
-def _with_bound(name: str, rule: GuardRule, bounds: Mapping[str, float | None]) -> GuardRule | None:
-    if name not in bounds:
-        return rule
-    bound = bounds[name]
-    if bound is None:
-        return None
+def changed_rules(words: Iterable[str], rules: Mapping[str, GuardRule] = DEFAULTS) -> tuple[GuardRule, ...]:
+    """Return rules with other bounds or actions for some, as words of a command line say, or without them.
+
+    Words: `kl_ceiling=20`, `kl_ceiling=stop`, `kl_ceiling=20:stop`; `kl_ceiling=none` drops the rule.
+
+    >>> [(r.name, r.below, str(r.action)) for r in changed_rules(["entropy_low=0.4:stop"]) if r.name == "entropy_low"]
+    [('entropy_low', 0.4, 'stop')]
+
+    Raises ValueError for words that are none of these, a name that is not in `DEFAULTS`, and one that is given twice.
+    """
+    found = dict(rules)
+    given: set[str] = set()
+    for word in words:
+        name, _, change = word.partition("=")
+        bound, action = _read_change(word, change)
+        rule = _called(name, rules)
+        if name in given:
+            raise ValueError(f"guard_rules has {name} twice: write both changes as one, {name}=BOUND:ACTION")
+        given.add(name)
+        if change == "none":
+            del found[name]
+            continue
+        rule = rule if bound is None else _with_bound(rule, bound)
+        found[name] = rule if action is None else replace(rule, action=action)
+    return tuple(found.values())
+
+
+def _read_change(word: str, change: str) -> tuple[float | None, Action | None]:
+    """Return the bound and the action of a word's part behind the "="; None for what it leaves as it is."""
+    if change == "none":
+        return None, None
+    number, colon, action = change.partition(":")
+    known = [member.value for member in Action if member is not Action.GO_ON]
+    if not colon and number in known:
+        return None, Action(number)
+    try:
+        bound = float(number)
+    except ValueError:
+        syntax = "takes name=number, name=action, name=number:action or name=none"
+        raise ValueError(f"guard_rules {syntax}, not {word!r}; actions are {', '.join(known)}") from None
+    if colon and action not in known:
+        raise ValueError(f"guard_rules has the unknown action {action!r} in {word!r}.{near(action, known)}")
+    return bound, Action(action) if colon else None
+
+
+def _called(name: str, rules: Mapping[str, GuardRule] = DEFAULTS) -> GuardRule:
+    if name not in rules:
+        raise ValueError(f"no default guard rule is called {name!r}.{near(name, rules)}")
+    return rules[name]
+
+
+def _with_bound(rule: GuardRule, bound: float) -> GuardRule:
     if rule.metric == ANY:
-        raise ValueError(f"{name} has no bound: leave it as it is, or set it to None to drop it")
+        raise ValueError(f"{rule.name} has no bound: leave it as it is, or set it to None to drop it")
     return replace(rule, above=bound) if rule.above is not None else replace(rule, below=bound)

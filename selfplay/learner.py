@@ -7,6 +7,7 @@ processes share the rows of an update and add up their gradients, so their numbe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -31,7 +32,9 @@ from .states import load_optimizer, optimizer_settings, optimizer_tensors
 
 Report = dict[str, float]
 """Named measures of an update. Always there: `turns` (items learned from), `loss` (mean over them, on the first pass),
-`grad_norm` (before it was shortened, of the first step) and `steps`."""
+`grad_norm` (before it was shortened, of the first step) and `steps`. A gradient that is not finite ends the update
+without a step, and is the `grad_norm`. Where replies were sampled, `mismatch` and `mismatch_mean`: the largest and mean
+|log p(learner) - log p(sampler)| of a token in the first minibatch, before the first step, over distinct replies."""
 
 
 class Objective(Protocol):
@@ -170,28 +173,40 @@ class Learner:
         report: Report = {}
         first, steps = Tally(), 0
         for epoch, part in self._parts(items):
-            tally = first if epoch == 0 else Tally()
-            self._pass(objective, part, tally)
-            # What is seen here is what the steps so far did; one more would go further.
-            if self.kl_stop is not None and steps and tally.result().get("drift", 0.0) > self.kl_stop:
+            seen = Tally()
+            self._pass(objective, part, seen, compare=not steps)
+            first.join([seen] if epoch == 0 else [])
+            # What is seen in this part is what the steps so far did; one more would go further.
+            if self.kl_stop is not None and steps and seen.result().get("drift", 0.0) > self.kl_stop:
                 break
             norm = self._step()
+            if not math.isfinite(norm):
+                report["grad_norm"] = norm
+                break
             steps += 1
             report.setdefault("grad_norm", norm)
         self.updates += 1
         report = {"turns": len(items), **first.result(), **report, "steps": steps}
-        objective.after(report)
+        # What broke is nothing to steer by, and is the guard's to judge.
+        if math.isfinite(report["grad_norm"]):
+            objective.after(report)
         return report
 
     def imitate(self, replies: Iterable[Reply]) -> float:
         """Take one step towards giving these replies; returns their mean loss before it, in nats a reply.
 
-        Only ids are used, so replies that nobody sampled will do.
+        Only ids are used, so replies that nobody sampled will do. Raises FloatingPointError, having changed no weight,
+        if the gradient is not finite.
         """
         items = [Weighted(reply, 1.0) for reply in replies]
         tally = Tally()
         self._pass(Imitation(), items, tally)
-        self._step()
+        norm = self._step()
+        if not math.isfinite(norm):
+            raise FloatingPointError(
+                f"the gradient of imitated replies is {norm}: lower the learning rate (--warm_lr), or compute in "
+                "float32 (--dtype float32, --mixed_precision no)"
+            )
         return tally.result()["loss"]
 
     @torch.no_grad()
@@ -228,7 +243,10 @@ class Learner:
         return found
 
     def whole(self, optimizer: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Return the optimizer tensors of all processes, of which each may hold a part; all of them must call it."""
+        """Return the optimizer tensors of all processes, on the main one; all of them must call it.
+
+        On the others it is the part that they hold, where each holds one.
+        """
         return optimizer if self.shards is None else self.shards.whole(optimizer)
 
     def state_dict(self) -> dict[str, Any]:
@@ -247,9 +265,8 @@ class Learner:
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(tensors["model"][name])
-        load_optimizer(self.optimizer, dict(tensors["optimizer"]), state["optimizer"])
-        if self.shards is not None:
-            self.shards.forget_others()
+        kept = tensors["optimizer"] if self.shards is None else self.shards.own(tensors["optimizer"])
+        load_optimizer(self.optimizer, dict(kept), state["optimizer"])
         if self.critic is not None:
             self.critic.load_state_dict(dict(tensors["critic"]))
         if self.reference is not None:
@@ -280,13 +297,16 @@ class Learner:
             for part in np.array_split(rng.permutation(len(items)), self.minibatches):
                 yield epoch, [items[i] for i in part]
 
-    def _pass(self, objective: Objective, items: Sequence[Any], tally: Tally) -> None:
-        """Add up the gradient of the mean loss over all items."""
+    def _pass(self, objective: Objective, items: Sequence[Any], tally: Tally, *, compare: bool = False) -> None:
+        """Add up the gradient of the mean loss over all items; `compare` tells how far off the sampler was."""
         self.optimizer.zero_grad(set_to_none=True)
         local, size = Tally(), objective.size(items)
         own = self._own(objective.rows(items))
         for rows in batches(own, self.batch_tokens, whole=self.gradient_checkpointing):
-            loss = objective.loss(self._read(objective, rows, local), rows, local) / size
+            read = self._read(objective, rows, local)
+            if compare:
+                read.compare(rows, local)
+            loss = objective.loss(read, rows, local) / size
             local.add("loss", loss.item(), 0.0)
             loss.backward()
         tally.join(self.processes.gather([local]))
@@ -330,14 +350,18 @@ class Learner:
         tally.add("padding", columns - tokens, columns)
 
     def _step(self) -> float:
+        """Take a step, unless the gradient is not finite; returns its norm, which is the same in every process."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.processes.add_up(parameters)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm))
+        if not math.isfinite(norm):
+            # One such step makes every weight and the optimizer's memory NaN for good.
+            return norm
         if self.shards is None:
             self.optimizer.step()
         else:
             self.shards.step()
-        return float(norm)
+        return norm
 
 
 def _check_names(own: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:

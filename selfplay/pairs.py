@@ -228,8 +228,9 @@ def _turn_weights(turns: int, decay: float | None) -> list[float]:
 def spin_pairs(demonstrations: Iterable[Reply], own: Iterable[Reply]) -> Iterator[Pair]:
     """Yield pairs of a demonstration, chosen, and the policy's own reply to the same prompt, rejected.
 
-    SPIN (Chen et al. 2024, arXiv 2401.01335), whose reference is the policy as it now is. Where the policy said the
-    same there is nothing to learn, and no pair. Raises ValueError if prompts or numbers do not match.
+    SPIN (Chen et al. 2024, arXiv 2401.01335), whose reference is the policy that gave those replies, before the update:
+    a learner with `anchor_every=1`. Where the policy said the same there is nothing to learn, and no pair. Raises
+    ValueError if prompts or numbers do not match.
     """
     for n, (demonstration, said) in enumerate(zip(demonstrations, own, strict=True)):
         if demonstration.prompt_ids != said.prompt_ids:

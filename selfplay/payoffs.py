@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, dataclass
 from typing import Any
 
 
+@dataclass(slots=True)
+class Record:
+    """Games of a pair, as the player sees them."""
+
+    weight: float = 0.0
+    """Of all games, earlier ones decayed."""
+    total: float = 0.0
+    """Sum of their scores, decayed alike."""
+    won: int = 0
+    drawn: int = 0
+    lost: int = 0
+
+    def add(self, score: float, decay: float) -> None:
+        """Take in one game."""
+        self.weight, self.total = decay * self.weight + 1.0, decay * self.total + score
+        self.won += score == 1.0
+        self.drawn += score == 0.5
+        self.lost += score == 0.0
+
+    @property
+    def games(self) -> int:
+        """Games that there were."""
+        return self.won + self.drawn + self.lost
+
+    @property
+    def win_rate(self) -> float:
+        """Mean score, earlier games decayed; 1/2 without any."""
+        return self.total / self.weight if self.weight else 0.5
+
+
 class Payoffs:
-    """Scores by (player, opponent): 1 a win, 1/2 a draw, 0 a loss.
+    """Scores by (player, opponent): 1 a win, 1/2 a draw, 0 a loss; decayed ones to draw by, and true counts to read.
 
     A player that goes on learning is not who it was: each new game of a pair leaves `decay` of the earlier ones, so at
     0.99 about the last hundred games count. Frozen players get no new games; their rows stay.
@@ -16,43 +47,50 @@ class Payoffs:
         if not 0 < decay <= 1:
             raise ValueError(f"decay must lie in (0, 1], not {decay}")
         self.decay = decay
-        self._entries: dict[tuple[str, str], tuple[float, float]] = {}
-        """Games and the sum of their scores, both decayed."""
+        self._records: dict[tuple[str, str], Record] = {}
 
     def add(self, player: str, opponent: str, score: float) -> None:
-        """Take in one game."""
-        games, total = self._entries.get((player, opponent), (0.0, 0.0))
-        self._entries[player, opponent] = self.decay * games + 1.0, self.decay * total + score
+        """Take in one game. Raises ValueError for a score that is none."""
+        if score not in (0.0, 0.5, 1.0):
+            raise ValueError(f"a game scores 1 if it is won, 0.5 if drawn and 0 if lost, not {score}")
+        self._records.setdefault((player, opponent), Record()).add(score, self.decay)
 
-    def games(self, player: str, opponent: str) -> float:
-        """Return how many games there are of a pair, earlier ones decayed."""
-        return self._entries.get((player, opponent), (0.0, 0.0))[0]
+    def record(self, player: str, opponent: str) -> Record:
+        """Return the games of a pair."""
+        return self._records.get((player, opponent), Record())
 
     def win_rate(self, player: str, opponent: str) -> float:
-        """Return the mean score of a pair's games, 1/2 without any."""
-        games, total = self._entries.get((player, opponent), (0.0, 0.0))
-        return total / games if games else 0.5
+        """Return the mean score of a pair's games, earlier ones decayed; 1/2 without any."""
+        return self.record(player, opponent).win_rate
 
     def inherit(self, name: str, parent: str) -> None:
         """Give a new player the row of the one that it is a copy of."""
-        row = {opponent: entry for (player, opponent), entry in self._entries.items() if player == parent}
-        self._entries.update({(name, opponent): entry for opponent, entry in row.items()})
+        for opponent in [opponent for player, opponent in self._records if player == parent]:
+            self._records[name, opponent] = Record(*astuple(self._records[parent, opponent]))
 
     def drop(self, name: str) -> None:
         """Forget a player's row and column."""
-        self._entries = {pair: entry for pair, entry in self._entries.items() if name not in pair}
+        self._records = {pair: record for pair, record in self._records.items() if name not in pair}
 
     def table(self) -> list[dict[str, Any]]:
-        """Return a record a pair, for logs: player, opponent, games, win_rate."""
+        """Return a record a pair: player, opponent, the games that there were, how they ended, and the decayed rate."""
         return [
-            {"player": player, "opponent": opponent, "games": games, "win_rate": total / games}
-            for (player, opponent), (games, total) in self._entries.items()
+            {
+                "player": player,
+                "opponent": opponent,
+                "games": record.games,
+                "won": record.won,
+                "drawn": record.drawn,
+                "lost": record.lost,
+                "win_rate": record.win_rate,
+            }
+            for (player, opponent), record in self._records.items()
         ]
 
     def state_dict(self) -> list[list[Any]]:
-        """Return all entries as plain data."""
-        return [[*pair, *entry] for pair, entry in self._entries.items()]
+        """Return all records as plain data."""
+        return [[*pair, *astuple(record)] for pair, record in self._records.items()]
 
     def load_state_dict(self, state: list[list[Any]]) -> None:
         """Take over what `state_dict` returned."""
-        self._entries = {(player, opponent): (games, total) for player, opponent, games, total in state}
+        self._records = {(player, opponent): Record(*numbers) for player, opponent, *numbers in state}

@@ -117,10 +117,7 @@ class PolicyGradient:
             weight_T=weight_T,
         )
         tokens = float(count_T.sum())
-        gap_T = (logp_T.detach() - sampler_T).abs()
         tally.add("clipped", metrics["clipped"] * len(old_T), len(old_T))
-        tally.add("mismatch_mean", (count_T * gap_T).sum(), tokens)
-        tally.peak("mismatch", gap_T.max())
         tally.add("drift", (count_T * kl_k3(old_T, logp_T.detach())).sum(), tokens)
         return loss + self._near(read, of_token, count_T, tally) + self._values(read, rows, tally)
 
@@ -139,7 +136,6 @@ class PolicyGradient:
         bonus = (share_T * entropy(read.logp_TV)).sum()
         tally.add("entropy", bonus, tokens)
         if read.reference_TV is None:
-            tally.add("kl", 0.0, tokens)
             return -self.entropy * bonus
         if self.kl_estimator in SAMPLED:
             kl_T = SAMPLED[self.kl_estimator](read.logp_T, read.reference_T)

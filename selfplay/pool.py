@@ -125,6 +125,11 @@ class OpponentPool:
         """The snapshots, the oldest first."""
         return tuple(self._born)
 
+    @property
+    def made(self) -> int:
+        """How many snapshots were taken in so far, those that were dropped again included."""
+        return self._made
+
     def draw(self, index: int) -> Agent:
         """Return who sits opposite in the game of this number."""
         key = mix(mix(self.seed, _STREAM), index // 2)
@@ -176,6 +181,11 @@ class OpponentPool:
         self._born[name] = self._made
         self._made += 1
         self.payoffs.inherit(name, self.learner.name)
+
+    def forget(self, since: int) -> None:
+        """Drop the snapshots that were made after the first `since`, a number that `made` was."""
+        for name in [name for name, born in self._born.items() if born >= since]:
+            self._drop(name)
 
     def flush(self) -> None:
         """Let every opponent with weights of its own forget what it has computed."""

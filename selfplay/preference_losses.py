@@ -80,7 +80,9 @@ def sppo_loss(
     """Wu et al. 2024 (arXiv 2405.00675), Algorithm 1: sum (log-ratio - eta (P - 1/2))^2, one reply at a time.
 
     Args:
-        logratio_B: to the policy that played, which is also the reference.
+        logratio_B: to the reference. In the paper that is the policy that played (a learner with `anchor_every=1`); to
+            the first policy, which runs take by default, the fixed point is a smoothed equilibrium, and the larger eta
+            is, the closer to a real one.
         win_rate_B: P, how often each reply beats that policy's own replies to the same prompt, in [0, 1].
         eta: step size of the multiplicative weights that this regression approximates, in nats a win.
         weight_B: of each reply; ones where None.

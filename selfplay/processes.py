@@ -21,10 +21,11 @@ from accelerate.utils import (
     broadcast,
     broadcast_object_list,
     gather_object,
-    patch_environment,
     reduce,
 )
 from torch import Tensor
+
+from .launch import REMEDY, check_launch, is_launched, sharded_by, without_engines
 
 T = TypeVar("T")
 
@@ -35,22 +36,6 @@ SAME_SIGNAL = 5.0
 BUCKET = 1 << 25
 """Numbers that are added up over processes in one call."""
 
-REMEDY = (
-    "the model must be whole in every process, because it plays as well as learns: choose plain data parallelism, FSDP "
-    "or DeepSpeed (`accelerate config`, or torchrun), and save memory with --lora, --dtype bfloat16, "
-    "--shard_optimizer or --gradient_checkpointing"
-)
-SHARDED = {"ACCELERATE_USE_FSDP": "FSDP", "ACCELERATE_USE_DEEPSPEED": "DeepSpeed"}
-"""Ways of launching that ask for optimizer state to be shared out."""
-OFFLOADED = (
-    "FSDP_OFFLOAD_PARAMS",
-    "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE",
-    "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE",
-)
-REFUSED = {
-    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
-    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
-}
 WHOLE = {
     DistributedType.NO,
     DistributedType.MULTI_CPU,
@@ -109,7 +94,8 @@ class Processes:
     def from_main(self, make: Callable[[], T]) -> T:
         """Return on every process what the main one makes, the others waiting; what it raises is raised by all.
 
-        That holds for ValueError, OSError and ImportError; others end the main process, and so the run.
+        That holds for ValueError, OSError, ImportError and FloatingPointError; others end the main process, and so the
+        run.
         """
         if self.count == 1 or (self._hurried and self.is_main):
             return make()
@@ -119,7 +105,7 @@ class Processes:
         if self.is_main:
             try:
                 told[0] = make()
-            except (ValueError, OSError, ImportError) as error:
+            except (ValueError, OSError, ImportError, FloatingPointError) as error:
                 told[1] = error
         value, failure = broadcast_object_list(told)
         if failure is not None:
@@ -150,6 +136,31 @@ class Processes:
             told = broadcast(flat.to(self.device), from_process=owner).to(flat.device)
             for p, part in zip(bucket, told.split([p.numel() for p in bucket]), strict=True):
                 p.copy_(part.view_as(p))
+
+    @torch.no_grad()
+    def to_main(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return every process's tensors on the main one, on the CPU; on the others their own, as they are.
+
+        Names must differ between processes. One tensor at a time is on its way, so that no more than that is needed
+        besides.
+        """
+        if not self.is_main:
+            self._tell_main(tensors)
+            return dict(tensors)
+        found = {name: tensor.cpu() for name, tensor in tensors.items()}
+        kinds: list[dict[str, tuple[torch.Size, torch.dtype]]] = self.gather([{}])
+        for sender, parts in enumerate(kinds):
+            for name, (shape, dtype) in parts.items():
+                told = torch.empty(shape, dtype=dtype, device=self.device)
+                torch.distributed.recv(told, src=sender)
+                found[name] = told.cpu()
+        return found
+
+    def _tell_main(self, tensors: Mapping[str, Tensor]) -> None:
+        self.gather([{name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}])
+        for tensor in tensors.values():
+            # Where processes exchange over GPUs, what lies on the CPU must go there first.
+            torch.distributed.send(tensor.detach().to(self.device).contiguous(), dst=0)
 
     @torch.no_grad()
     def same(self, tensors: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -206,57 +217,12 @@ def launched_processes(*, cpu: bool, shards: bool = False) -> Processes:
 
     Raises ValueError for ways of launching that cannot work.
     """
-    if not _is_launched():
+    if not is_launched():
         return Processes()
-    for variable, name in REFUSED.items():
-        if _is_true(variable):
-            raise ValueError(f"{name} is not supported: {REMEDY}")
-    for variable in OFFLOADED:
-        if os.environ.get(variable, "none").lower() not in ("none", "false", "0"):
-            raise ValueError(f"{variable} is not supported, nothing is moved to the CPU or to disk: leave it out")
-    if os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no").lower() != "no":
-        raise ValueError(
-            "torch.compile is not supported, prompts change their shape all the time: set dynamo_backend no"
-        )
+    check_launch()
     cpu = cpu or not torch.accelerator.is_available()
-    # Other libraries act on these too: accelerate wants DeepSpeed's engine, transformers leaves weights out.
+    # Transformers acts on this one, and leaves weights out.
     os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] = "false"
-    asked = sharded_by()
-    with patch_environment(**dict.fromkeys(map(str.lower, SHARDED), "false")):
+    with without_engines():
         state = PartialState(cpu=cpu, timeout=LONGEST_WAIT)
-    return Processes(state, shards=shards or bool(asked))
-
-
-def sharded_by() -> str:
-    """Return what was launched that shares out optimizer state: FSDP, DeepSpeed or ""."""
-    return next((name for variable, name in SHARDED.items() if _is_launched() and _is_true(variable)), "")
-
-
-def _is_true(variable: str) -> bool:
-    return os.environ.get(variable, "false").lower() in ("true", "1")
-
-
-def launched_precision() -> str:
-    """Return the mixed precision that `accelerate launch` was given; "no" without it. Raises ValueError for others."""
-    # Libraries set this variable too; only the launcher sets the other along with it.
-    found = os.environ.get("ACCELERATE_MIXED_PRECISION", "no") if "ACCELERATE_DYNAMO_BACKEND" in os.environ else "no"
-    if found not in ("no", "bf16"):
-        raise ValueError(f"mixed precision {found} is not supported, its gradients would need scaling: take bf16")
-    return found
-
-
-def _is_launched() -> bool:
-    return bool({"LOCAL_RANK", "ACCELERATE_DYNAMO_BACKEND"} & os.environ.keys())
-
-
-def launch_note() -> str:
-    """Return what to say to someone whose launcher does otherwise than it seems; else ""."""
-    if name := sharded_by():
-        return (
-            f"{name}: the optimizer's state is shared out over the processes; weights and gradients stay whole in each "
-            "of them, because it plays as well as learns"
-        )
-    several = "MASTER_PORT" in os.environ and os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
-    if not several or {"WORLD_SIZE", "LOCAL_RANK", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"} & os.environ.keys():
-        return ""
-    return "accelerate launch --cpu starts one process, however many are asked for; use torchrun --nproc_per_node"
+    return Processes(state, shards=shards or bool(sharded_by()))

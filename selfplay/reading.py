@@ -88,6 +88,19 @@ class Read:
             if self.reference_TV is not None:
                 tally.add("kl", kl_divergence(self.logp_TV, self.reference_TV).sum(), len(self.logp_T))
 
+    def compare(self, rows: Iterable[Row], tally: Tally) -> None:
+        """Tell the tally how far the sampler's log-probabilities lie from these, over distinct replies.
+
+        Replies that nobody sampled, such as demonstrations, have none and are left out.
+        """
+        distinct = dict.fromkeys(reply for row in rows for reply in row.replies)
+        replies = [reply for reply in distinct if reply.logprobs]
+        if replies:
+            sampler_T = self.float(logp for reply in replies for logp in reply.logprobs)
+            gap_T = (self.logp_T.detach()[self.tokens_of(replies)] - sampler_T).abs()
+            tally.add("mismatch_mean", gap_T.sum(), len(gap_T))
+            tally.peak("mismatch", gap_T.max())
+
     def long(self, values: Iterable[int]) -> Tensor:
         """Return integers as a tensor on the model's device."""
         return torch.tensor(list(values), dtype=torch.long, device=self.logp_T.device)

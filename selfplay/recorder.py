@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from sparring.agents import LanguageModelAgent, RandomAgent
 
 from .measures import Measure
+from .payoffs import Payoffs
 from .plots import plot_all, plot_curves
-from .runs import RunFolder
+from .runs import RunFolder, write_whole
 from .trackers import Tracker
 from .training import Generation
 
@@ -31,9 +37,15 @@ class Recorder:
         *,
         about: dict[str, Any],
         transcripts: int = 4,
+        payoffs: Payoffs | None = None,
     ) -> None:
-        """Watch `player`. `about` opens the summary: game, opponent and seed; `transcripts` are kept a measure."""
+        """Watch `player`.
+
+        `about` opens the summary: game, opponent and seed; `transcripts` are kept a measure; `payoffs` are those of a
+        pool.
+        """
         self.player, self.measure, self.folder, self.tracker = player, measure, folder, tracker
+        self.payoffs = payoffs
         self.about = about
         self.transcripts = transcripts
         self.started = time.perf_counter()
@@ -60,12 +72,25 @@ class Recorder:
             kept = generation.episodes[: self.transcripts]
             self.folder.transcripts(kept, update=update)
             self.tracker.transcripts(kept, update)
-        seconds = round(time.perf_counter() - self.started, 3)
-        record = {"update": update, "games": games, "seconds": seconds, **measured}
-        self.folder.log(record)
-        self.tracker.log(record, update)
-        self.history.append(record)
+        self._keep({"update": update, "games": games, **measured})
         return measured
+
+    def watch_again(self, more: Mapping[str, float]) -> None:
+        """Measure the policy once more after the generation of the last measure, since when it was put back."""
+        self._keep({**self.history[-1], **self.measure.take(self.player), **more})
+
+    def _keep(self, measured: dict[str, float]) -> None:
+        record = {**measured, "seconds": round(time.perf_counter() - self.started, 3)}
+        self.folder.log(record)
+        self.tracker.log(record, int(record["update"]))
+        self.history.append(record)
+        self._write_payoffs()
+
+    def _write_payoffs(self) -> None:
+        if self.payoffs is not None:
+            path = self.folder.path / "payoffs.json"
+            with _told(path):
+                write_whole(path, json.dumps(self.payoffs.table(), indent=2) + "\n")
 
     def note(self, message: str) -> None:
         """Keep something that was said, for the summary."""
@@ -89,10 +114,26 @@ class Recorder:
         self.started = time.perf_counter() - state["seconds"]
         self.cpu_before += state["cpu_seconds"]
 
-    def close(self, *, finished: bool, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Save the model, draw the curves and write the summary, which is returned."""
-        self.folder.save_model(self.player)
-        self._draw()
+    def close(self, *, finished: bool, more: Mapping[str, Any] | None = None, save: bool = True) -> dict[str, Any]:
+        """Save the model, unless `save` is off, draw the curves and write the summary, which is returned.
+
+        Raises OSError, with what to do, where there is no room.
+        """
+        if save:
+            with _told(self.folder.path / "model"):
+                self.folder.save_model(self.player)
+        self._write_payoffs()
+        with _told(self.folder.path):
+            self._draw()
+            summary = {**self._summary(finished), **(more or {})}
+            if self.notes:
+                summary["guard"] = self.notes
+            self.folder.summarize(summary)
+        self.tracker.close()
+        return summary
+
+    def _summary(self, finished: bool) -> dict[str, Any]:
+        """Return where the run began and where it ended."""
         figure, first, last = self.measure.figure, self.history[0], self.history[-1]
         summary = self.about | {
             "finished": finished,
@@ -107,13 +148,7 @@ class Recorder:
         summary["illegal_rate"] = last.get("illegal_rate", last.get("illegal_mass"))
         if figure != "nashconv":
             summary |= {f"{figure}_start": first[figure], figure: last[figure]}
-        summary |= {key: last[key] for key in BOUNDS if key in last}
-        summary |= more or {}
-        if self.notes:
-            summary["guard"] = self.notes
-        self.folder.summarize(summary)
-        self.tracker.close()
-        return summary
+        return summary | {key: last[key] for key in BOUNDS if key in last}
 
     def _draw(self) -> None:
         figure = self.measure.figure
@@ -130,3 +165,19 @@ class Recorder:
             title=title,
         )
         plot_all(self.folder.path / "measures.png", self.history, x="games", title=title)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Say of what cannot be written which file it was and what to do; safetensors raises errors of its own kind."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = str(error) if isinstance(error, SafetensorError) else error.strerror
+        if reason is None:
+            # It says so already.
+            raise
+        raise OSError(
+            f"{path} cannot be written: {reason}. Checkpoints that were saved stand. Make room or raise the limit, "
+            "then resume."
+        ) from error

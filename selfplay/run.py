@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,25 @@ from .assembly import (
 )
 from .checkpoint import Checkpoint, load_checkpoint
 from .guard_rules import Action
+from .launch import launch_note, launched_precision
 from .measures import make_measure
 from .pool import OpponentPool
-from .processes import launch_note, launched_precision, launched_processes
+from .processes import launched_processes
 from .recorder import Recorder
+from .rules import Rule
 from .run_state import RunState, Tensors
 from .runs import RunFolder, free_folder
-from .settings import Settings, check, check_together
+from .settings import Settings
+from .settings_checks import check, check_together
 from .snapshots import AdapterSnapshots
+from .start import Start, largest_weight
 from .trackers import Tracker, check_tracker
 from .training import Generation, self_play, warm_start
 
 WARM_SEED = 1 << 32
 """Added to the seed for warm-start games, so that they are not the games that are trained on."""
+MEASURED = ("kl_start", "strength")
+"""What of that which the guard watches may come with measures only."""
 NOT_KEPT = ("out", "overwrite", "resume")
 """Settings that say where a run lies, not what it is."""
 
@@ -48,7 +55,7 @@ class Run:
         self.processes = launched_processes(cpu=_is_on_cpu(settings), shards=settings.shard_optimizer)
         """Those that train together; only the main one writes, measures and says anything."""
         self.say = say if self.processes.is_main else _say_nothing
-        if note := launch_note():
+        if note := launch_note(self.processes.count):
             self.say(note)
         self.resumed = settings.resume is not None
         folder = None
@@ -63,6 +70,7 @@ class Run:
         self.game = make_game(settings)
         self.player = make_player(settings, self.game)
         self.opponent = make_opponent(settings, self.player)
+        self.pool = self.opponent if isinstance(self.opponent, OpponentPool) else None
         self.guard = make_guard(settings)
         self.measure = make_measure(self.game, settings.measure, samples=settings.samples, seed=settings.seed)
         config = {key: value for key, value in asdict(settings).items() if key not in NOT_KEPT}
@@ -72,7 +80,13 @@ class Run:
         tracker = Tracker(kind, project=settings.project, name=name, folder=self.folder.path, config=config)
         about = {"game": settings.game, "opponent": settings.opponent, "seed": settings.seed}
         self.recorder = Recorder(
-            self.player, self.measure, self.folder, tracker, about=about, transcripts=settings.transcripts
+            self.player,
+            self.measure,
+            self.folder,
+            tracker,
+            about=about,
+            transcripts=settings.transcripts,
+            payoffs=self.pool.payoffs if self.pool else None,
         )
         self.checkpoint = self._find_checkpoint() if self.resumed else None
         self.state: RunState | None = None
@@ -80,6 +94,11 @@ class Run:
         """The last generation there was, measured or not."""
         self.stopped = ""
         """Why the guard stopped the run."""
+        self.stopped_by = ""
+        """The name of the guard's rule that did."""
+        self._stale = False
+        """Whether the policy was put back since it was measured."""
+        self._said_unseen = False
 
     def _make_folder(self, path: str | Path, config: dict[str, Any]) -> RunFolder:
         made = self.processes.from_main(lambda: RunFolder(path, config, overwrite=self.settings.overwrite).path)
@@ -104,80 +123,155 @@ class Run:
         """Play and learn to the end; yields each generation and, where it was measured, its measures.
 
         The first is (None, measures) of the policy as it started, or None of a resumed run at its last measure.
+        Raises FloatingPointError where the policy's numbers are no longer finite and no guard goes back.
         """
         s = self.settings
         adapt(s, self.player)
-        pool = self.opponent if isinstance(self.opponent, OpponentPool) else None
-        if pool is not None and s.lora:
+        if self.pool is not None and s.lora:
             # The pool was made before there were adapters, which the warm start does without.
-            pool.snapshots = AdapterSnapshots(self.player)
+            self.pool.snapshots = AdapterSnapshots(self.player)
         learner, baseline = make_learner(s, self.player, self.processes), RoleBaseline(s.baseline_decay)
         rule = make_update(s, learner, baseline, self.game, self.folder.path)
-        self.state = state = RunState(learner, baseline, pool=pool, guard=self.guard)
+        start = Start(learner) if self.guard else None
+        self.state = state = RunState(learner, baseline, pool=self.pool, guard=self.guard, start=start)
         done, before = self._restore(state)
         # A shared out optimizer differs by design; a resumed one was read from the same file by all.
         self.processes.same({p: ts for p, ts in learner.tensors().items() if p != "optimizer" or not learner.shards})
         if self.checkpoint is None:
-            start = self._watch(None)
-            if self.guard is not None and "strength" in start:
-                self.guard.begin({"strength": start["strength"]})
-            yield None, start
+            first = self._watch(None)
+            if self.guard is not None and "strength" in first:
+                self.guard.begin({"strength": first["strength"]})
+            yield None, first
             self._save(0, 0.0)
-        generations = self_play(
-            self.game,
-            self.player,
-            rule,
-            games=s.games,
-            batch_games=s.batch_games,
-            opponent=self.opponent,
-            snapshot_every=s.snapshot_every if pool else 0,
-            seed=s.seed,
-            schedules=make_schedules(s),
-            in_flight=s.in_flight,
-            retries=s.retries,
-            done=done,
-            seconds=before,
-        )
-        for generation in generations:
+        for generation in self._generations(rule, done, before):
             self.latest = generation
-            measured = self._measure(generation)
+            measured = self._conclude(generation)
             yield generation, measured
-            if not self._guarded(generation, measured or {}):
+            if self.stopped:
                 return
             if generation.update % s.save_every == 0:
                 self._save(generation.update, generation.seconds)
 
-    def _measure(self, generation: Generation) -> dict[str, float] | None:
+    def _generations(self, rule: Rule, done: int, seconds: float) -> Iterator[Generation]:
+        """Play and learn after `done` generations; what breaks is played again once the guard has gone back."""
         s = self.settings
-        if generation.update % s.measure_every and generation.games < s.games:
+        while not self.stopped:
+            generations = self_play(
+                self.game,
+                self.player,
+                rule,
+                games=s.games,
+                batch_games=s.batch_games,
+                opponent=self.opponent,
+                snapshot_every=s.snapshot_every if self.pool else 0,
+                seed=s.seed,
+                schedules=make_schedules(s),
+                in_flight=s.in_flight,
+                retries=s.retries,
+                done=done,
+                seconds=seconds,
+            )
+            try:
+                for generation in generations:
+                    done, seconds = generation.update, generation.seconds
+                    yield generation
+                return
+            except FloatingPointError as error:
+                self._broken(done + 1, {}, error)
+
+    def _conclude(self, generation: Generation) -> dict[str, float] | None:
+        """Let the guard judge a generation, do as it says, and measure the policy where that is due.
+
+        What is broken cannot be measured, so the guard looks at the rest before; strength it judges once it is known.
+        """
+        metrics = self._signs(generation)
+        if self.guard is not None and self.guard.foresees(metrics):
+            self._obey(generation.update, metrics)
+            return self._measure(generation, metrics)
+        try:
+            measured = self._measure(generation, metrics)
+        except FloatingPointError as error:
+            self._broken(generation.update, metrics, error)
+            return self._measure(generation, metrics)
+        self._obey(generation.update, metrics | {k: v for k, v in (measured or {}).items() if k == "strength"})
+        return measured
+
+    def _signs(self, generation: Generation) -> dict[str, float]:
+        """Return what the guard judges before the policy is measured; nothing without a guard."""
+        if self.guard is None:
+            return {}
+        assert self.state is not None
+        assert self.state.start is not None
+        metrics = generation.metrics | {"largest_weight": largest_weight(self.state.learner)}
+        start = self.state.start
+        if start.anchored and "kl" in metrics:
+            metrics["kl_start"] = metrics["kl"]
+        elif self._is_due(generation) and (kl := start.kl(generation.episodes)) is not None:
+            metrics["kl_start"] = kl
+        return metrics
+
+    def _is_due(self, generation: Generation) -> bool:
+        s = self.settings
+        return generation.update % s.measure_every == 0 or generation.games >= s.games
+
+    def _measure(self, generation: Generation, signs: Mapping[str, float]) -> dict[str, float] | None:
+        """Measure the policy where that is due, with the KL to the start among what the guard was told."""
+        if not self._is_due(generation):
             return None
-        more = {} if self.guard is None else {"rollbacks": float(self.guard.rollbacks)}
-        return self._watch(generation, more)
+        return self._watch(generation, {k: signs[k] for k in ("kl_start",) if k in signs} | self._rollbacks())
+
+    def _rollbacks(self) -> dict[str, float]:
+        return {} if self.guard is None else {"rollbacks": float(self.guard.rollbacks)}
 
     def _watch(self, generation: Generation | None, more: dict[str, float] | None = None) -> dict[str, float]:
-        return self.processes.from_main(lambda: self.recorder.watch(generation, more))
+        measured = self.processes.from_main(lambda: self.recorder.watch(generation, more))
+        self._stale = False
+        return measured
 
-    def _guarded(self, generation: Generation, measured: dict[str, float]) -> bool:
-        """Let the guard judge a generation and do as it says; returns whether the run goes on."""
+    def _obey(self, update: int, metrics: Mapping[str, float]) -> Action:
+        """Let the guard judge an update, and do as it says, which is returned."""
         if self.guard is None:
-            return True
+            return Action.GO_ON
         assert self.state is not None
-        metrics = generation.metrics | {key: measured[key] for key in ("strength",) if key in measured}
-        if not self.settings.anchor_every and "kl" in metrics:
-            metrics["kl_start"] = metrics["kl"]
-        verdict = self.guard.check(generation.update, metrics)
+        verdict = self.guard.check(update, metrics)
         if verdict.message:
             self.say(verdict.message)
             self.recorder.note(verdict.message)
         if verdict.action is Action.ROLLBACK:
             self.state.roll_back()
+            self._stale = True
         elif verdict.action is Action.STOP:
             self.state.go_back()
-            self.stopped = verdict.message
-            return False
+            self._stale = True
+            assert verdict.rule is not None
+            self.stopped, self.stopped_by = verdict.message, verdict.rule.name
         elif self.guard.is_good:
             self.state.vouch()
-        return True
+        self._say_unseen(metrics)
+        return verdict.action
+
+    def _broken(self, update: int, metrics: Mapping[str, float], error: FloatingPointError) -> None:
+        """Let the guard judge a policy whose numbers broke play or a measure.
+
+        Raises FloatingPointError, with what to do, where that changes nothing.
+        """
+        if self._obey(update, {**metrics, "logits": math.nan}) in (Action.ROLLBACK, Action.STOP):
+            return
+        how = "--guard default" if self.guard is None else "the guard's rule finite as it is by default"
+        raise FloatingPointError(
+            f"update {update}: {error}; with {how} a run goes back to where it was good"
+        ) from error
+
+    def _say_unseen(self, metrics: Mapping[str, float]) -> None:
+        """Say once, after the first update that learned something, which rules of the guard have nothing to judge."""
+        assert self.guard is not None
+        if self._said_unseen or not metrics.get("turns"):
+            return
+        self._said_unseen = True
+        unseen = [name for name in self.guard.unseen if name not in MEASURED]
+        if unseen:
+            idle = ", ".join(rule.name for rule in self.guard.rules if rule.metric in unseen)
+            self.say(f"the guard: this run does not report {', '.join(unseen)}, so these rules do nothing: {idle}")
 
     def _save(self, update: int, seconds: float) -> None:
         state = self.state
@@ -187,6 +281,7 @@ class Run:
 
     def _write(self, state: RunState, update: int, tensors: Tensors, seconds: float) -> None:
         more = {"recorder": self.recorder.state_dict(), "logs": self.folder.log_sizes(), "seconds": seconds}
+        more["stale"] = self._stale
         state.save(self.folder.checkpoints, update, tensors=tensors, more=more, keep=self.settings.keep)
 
     def _restore(self, state: RunState) -> tuple[int, float]:
@@ -197,25 +292,38 @@ class Run:
         more = state.load(self.checkpoint)
         self.processes.on_main(lambda: self.folder.cut_logs(more["logs"]))
         self.recorder.load_state_dict(more["recorder"])
+        self._stale = more["stale"]
         return self.checkpoint.step, more["seconds"]
 
-    def close(self, *, finished: bool) -> dict[str, Any]:
-        """Measure what has not been, save the model, draw and summarise; returns the summary."""
-        return self.processes.from_main(lambda: self._close(finished))
+    def close(self, *, finished: bool, broken: str = "") -> dict[str, Any]:
+        """Measure what has not been, save the model, draw and summarise; returns the summary.
 
-    def _close(self, finished: bool) -> dict[str, Any]:
-        last = self.recorder.history[-1]["update"] if self.recorder.history else -1
-        if not self.recorder.history:
-            self.recorder.watch(None)
-        elif self.latest is not None and (self.latest.update != last or self.stopped):
-            # Measured again, so that the summary speaks of the model that is saved.
-            self.recorder.watch(self.latest)
+        `broken` says why there is no model to measure or to save, where learning ended by a FloatingPointError.
+        """
+        return self.processes.from_main(lambda: self._close(finished, broken))
+
+    def _close(self, finished: bool, broken: str) -> dict[str, Any]:
+        if not broken:
+            self._measure_last()
         more: dict[str, Any] = {"update": self.settings.update}
         if self.guard is not None:
             more["rollbacks"] = self.guard.rollbacks
         if self.stopped:
             more["stopped"] = self.stopped
-        return self.recorder.close(finished=finished and not self.stopped, more=more)
+        if broken:
+            more["broken"] = broken
+        done = finished and not self.stopped and not broken
+        return self.recorder.close(finished=done, more=more, save=not broken)
+
+    def _measure_last(self) -> None:
+        """Measure the model that is saved, if the last measure was of another."""
+        last = self.recorder.history[-1]["update"] if self.recorder.history else -1
+        if not self.recorder.history:
+            self.recorder.watch(None)
+        elif self.latest is not None and self.latest.update != last:
+            self.recorder.watch(self.latest, self._rollbacks())
+        elif self._stale:
+            self.recorder.watch_again(self._rollbacks())
 
 
 def _is_on_cpu(settings: Settings) -> bool:

@@ -1,7 +1,7 @@
 """All that a run remembers, in one place: for checkpoints on disk and for the guard's way back.
 
 Chosen: parts say what they are as tensors and as plain data. What a rollback takes back is the learner and its
-baseline, not the pool, the guard or the count of games: new games are played.
+baseline, and snapshots that were made since; not the guard or the count of games: new games are played.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from .checkpoint import Checkpoint, save_checkpoint
 from .guard import Guard, LastGood
 from .learner import Learner
 from .pool import OpponentPool
+from .start import Start
 from .states import rng_state, set_rng_state
 
 Snapshot = tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
@@ -37,15 +38,20 @@ class RunState:
         *,
         pool: OpponentPool | None = None,
         guard: Guard | None = None,
+        start: Start | None = None,
     ) -> None:
         """Look after these parts. With a guard, the present state is the first good one."""
         self.learner, self.baseline, self.pool, self.guard = learner, baseline, pool, guard
+        self.start = start
         self.kept = LastGood(self.copy()) if guard else None
 
     def copy(self) -> Snapshot:
         """Return a copy of the learner and its baseline as they are now."""
-        tensors = {part: {n: t.detach().clone() for n, t in ts.items()} for part, ts in self.learner.tensors().items()}
-        return tensors, copy.deepcopy(self._plain())
+        found = self.learner.tensors().items()
+        # Not on the device: two of them take as much room there as the run itself.
+        tensors = {part: {n: t.detach().to("cpu", copy=True) for n, t in ts.items()} for part, ts in found}
+        snapshots = 0 if self.pool is None else self.pool.made
+        return tensors, {**copy.deepcopy(self._plain()), "snapshots": snapshots}
 
     def _plain(self) -> dict[str, Any]:
         return {"learner": self.learner.state_dict(), "baseline": self.baseline.state_dict()}
@@ -57,9 +63,12 @@ class RunState:
         self.baseline.load_state_dict(plain["baseline"])
 
     def go_back(self) -> None:
-        """Go back to the last good state."""
+        """Go back to the last good state; the pool forgets the snapshots that were made since, good or bad."""
         assert self.kept is not None
-        self.put_back(self.kept.back())
+        good = self.kept.back()
+        self.put_back(good)
+        if self.pool is not None:
+            self.pool.forget(good[1]["snapshots"])
 
     def roll_back(self) -> None:
         """Go back to the last good state, and take a smaller step from now on."""
@@ -76,6 +85,8 @@ class RunState:
     def tensors(self) -> Tensors:
         """Return all tensors of a checkpoint by part and name; all processes of a run must call it."""
         found: Tensors = dict(self.learner.tensors())
+        if self.start is not None and self.start.tensors():
+            found["start"] = self.start.tensors()
         if self.kept is not None:
             for name, (kept, _) in zip(GOOD, (self.kept.good, self.kept.candidate), strict=True):
                 found |= {f"{name}-{part}": named for part, named in kept.items()}
@@ -105,6 +116,8 @@ class RunState:
         state = checkpoint.state
         parts = list(self.learner.tensors())
         self.put_back(({part: checkpoint.tensors(part) for part in parts}, state))
+        if self.start is not None and self.start.tensors():
+            self.start.load_tensors(checkpoint.tensors("start"))
         if self.pool is not None:
             self.pool.load_state_dict(state["pool"])
             self.pool.load(checkpoint.folder("pool"))

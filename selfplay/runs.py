@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -15,9 +16,12 @@ from sparring.agents import LanguageModelAgent
 
 from .checkpoint import cut_log, log_size
 from .episode import Episode
+from .manifest import sync
 
 LOGS = ("metrics.jsonl", "transcripts.jsonl")
-FILES = ("config.yaml", ".config.yaml", *LOGS, "summary.json", "tracker.json")
+WHOLE = ("config.yaml", "summary.json", "payoffs.json", "tracker.json")
+"""Files that are there whole or not at all."""
+FILES = (*WHOLE, *(f".{name}" for name in WHOLE), *LOGS)
 FOLDERS = ("model", "model.new", "model.old", "checkpoints", "tracker", "trl")
 
 
@@ -41,10 +45,7 @@ class RunFolder:
                 raise FileExistsError(f"{self.path} is not empty and holds no run; choose another --out")
             self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
-        # Whole or not there: without it a killed run could not go on.
-        new = self.path / ".config.yaml"
-        new.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-        new.rename(self.path / "config.yaml")
+        write_whole(self.path / "config.yaml", yaml.safe_dump(config, sort_keys=False))
 
     @classmethod
     def reopen(cls, path: str | Path) -> tuple[RunFolder, dict[str, Any]]:
@@ -53,8 +54,7 @@ class RunFolder:
         folder.path = Path(path)
         if not (folder.path / "config.yaml").is_file():
             raise ValueError(f"{path} holds no run to go on with (no config.yaml)")
-        summary = folder.path / "summary.json"
-        if summary.is_file() and json.loads(summary.read_text(encoding="utf-8")).get("finished"):
+        if _is_finished(folder.path / "summary.json"):
             raise ValueError(f"the run in {path} is finished; to train its model further: --model {path}/model")
         return folder, yaml.safe_load((folder.path / "config.yaml").read_text(encoding="utf-8"))
 
@@ -90,7 +90,7 @@ class RunFolder:
         try:
             with open(self.path / name, "a", encoding="utf-8") as file:
                 # ASCII only, because a reply may hold lone surrogates, which no encoding can write.
-                file.writelines(json.dumps(record) + "\n" for record in records)
+                file.writelines(json.dumps(strict(record)) + "\n" for record in records)
         except OSError as error:
             why = f"{self.path / name} cannot be written: {error.strerror}"
             raise OSError(
@@ -110,7 +110,33 @@ class RunFolder:
 
     def summarize(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`."""
-        (self.path / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_whole(self.path / "summary.json", json.dumps(strict(summary), indent=2) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file beside and put it in its place, so that a run killed at any moment leaves it whole or as it was."""
+    new = path.with_name(f".{path.name}")
+    new.write_text(text, encoding="utf-8")
+    sync(new)
+    new.rename(path)
+
+
+def strict(value: Any) -> Any:
+    """Return plain data as JSON can say it: NaN and infinity, which a broken update may report, become null."""
+    if isinstance(value, Mapping):
+        return {key: strict(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _is_finished(summary: Path) -> bool:
+    """Whether a summary says that its run is finished; one that is damaged says nothing, and is written anew."""
+    try:
+        found = json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else None
+    except ValueError:
+        return False
+    return isinstance(found, dict) and bool(found.get("finished"))
 
 
 def is_run(path: Path) -> bool:

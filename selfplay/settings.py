@@ -1,4 +1,4 @@
-"""The settings of a training run: one flat record, checked before anything is built."""
+"""The settings of a training run: one flat record, and how it is read. `settings_checks` says what may be set."""
 
 from __future__ import annotations
 
@@ -7,22 +7,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from sparring.envs import near
-
-from .forks import BY
-from .policy_gradient import ESTIMATORS
-from .pool import DRAWS, WEIGHTINGS
-from .rules import ADVANTAGES, GROUPED, RULES
-
-TRL_RULES = ("trl-dpo", "trl-kto", "trl-sft")
-"""Updates by TRL's own trainers."""
-UPDATES = (*RULES, *TRL_RULES)
-TRACKERS = ("none", "wandb", "tensorboard", "trackio")
-CRITICS = ("shared", "detached", "separate")
-GUARDS = ("default", "warn", "none")
 
 
 def setting(default: Any, help: str) -> Any:
@@ -58,18 +45,20 @@ class Settings:
     batch_games: int = setting(1024, "games an update")
     update: str = setting("ppo", "ppo, reinforce, grpo, rloo, dpo, ipo, hinge, sppo, kto, rft, spin, trl-dpo, ...")
     advantage: str = setting("rae", "of ppo and reinforce: rae (baseline of the role), critic, or none")
-    clip: float = setting(0.2, "PPO's clip, below 1 and above")
+    clip: float = setting(0.2, "PPO's clip, below 1 and above; it matters from the second step of an update on")
     clip_high: float | None = setting(None, "PPO's clip above 1, if it differs")
     dual_clip: float | None = setting(None, "most that a ratio counts where advantages are negative")
     epochs: int = setting(1, "passes over the games of an update")
     minibatches: int = setting(1, "steps a pass")
-    kl_stop: float | None = setting(None, "nats a token from the sampler beyond which an update takes no more steps")
+    kl_stop: float | None = setting(
+        None, "nats a token from the sampler beyond which an update of several steps takes no more of them"
+    )
     standardize: bool = setting(False, "shift and scale advantages to mean 0 and deviation 1 over an update")
     importance_cap: float | None = setting(None, "most weight to correct a sampler that differs; none: no correction")
     critic: str = setting("shared", "with --advantage critic: shared trunk, detached (shared, not moved), or separate")
     critic_lr: float | None = setting(None, "learning rate of the critic at the start; that of the policy if not given")
     value_weight: float = setting(0.5, "weight of the critic's loss")
-    value_clip: float | None = setting(None, "how far, in rewards, a value may move in an update")
+    value_clip: float | None = setting(None, "how far, in rewards, a value may move in an update of several steps")
     gamma: float = setting(1.0, "discount a turn, with a critic")
     lam: float = setting(0.95, "lambda of GAE over turns, with a critic")
     groups: str = setting(
@@ -78,7 +67,7 @@ class Settings:
     width: int = setting(4, "with --groups branch: replies from one state")
     rollouts: int = setting(1, "with --groups branch: games played out after each of them")
     scale: bool = setting(True, "of grpo: divide by the group's standard deviation")
-    soft: bool = setting(True, "of pairs: targets are win rates; false: the better mean wins for certain")
+    soft: bool = setting(True, "of dpo, ipo and hinge: targets are win rates; false: the better mean wins for certain")
     threshold: float = setting(0.0, "least difference of mean outcomes that makes a pair")
     beta: float = setting(1.0, "of dpo, ipo, hinge, kto and spin, at the start: pull to the reference, a nat")
     beta_end: float | None = setting(None, "beta at the end; as at the start if not given")
@@ -93,10 +82,14 @@ class Settings:
     kl: float = setting(1.0, "weight of the KL to the lagged copy at the start")
     kl_end: float | None = setting(None, "weight of the KL at the end; 0.07 of kl if not given")
     kl_estimator: str = setting("exact", "exact (whole vocabulary), k2, k3 (sampled tokens) or k1 (taken off rewards)")
-    kl_target: float | None = setting(None, "nats a token that the weight of the KL is steered to")
-    anchor_every: int = setting(0, "updates after which the lagged copy catches up; 0: it stays the first policy")
-    baseline_decay: float = setting(0.999, "of the role-conditioned baseline, a game")
-    max_grad_norm: float = setting(1.0, "longest gradient")
+    kl_target: float | None = setting(None, "nats a token that the weight of the KL, at first kl, is steered to")
+    kl_horizon: int = setting(10_000, "of kl_target: turns over which the weight changes by a fifth at most")
+    anchor_every: int | None = setting(
+        None,
+        "updates after which the lagged copy catches up; 0: it stays the first policy; not given: 1 for spin, else 0",
+    )
+    baseline_decay: float = setting(0.999, "of the role-conditioned baseline (rae, kto), a game")
+    max_grad_norm: float = setting(1.0, "longest gradient; longer ones are shortened")
     momentum: float = setting(0.0, "first beta of AdamW; in self-play momentum feeds cycles")
     warm_steps: int = setting(200, "steps of imitating random legal play before self-play; tiny model only")
     warm_lr: float = setting(3e-3, "learning rate of the warm start")
@@ -118,17 +111,19 @@ class Settings:
     thinking: bool | None = setting(None, "whether the chat template of a loaded model asks it to think first")
     mixed_precision: str = setting("no", "no or bf16: compute in bfloat16, keep weights as they are")
     gradient_checkpointing: bool = setting(False, "recompute activations to save memory")
-    shard_optimizer: bool = setting(False, "of several processes each keeps its part of the optimizer's state (ZeRO 1)")
+    shard_optimizer: bool = setting(
+        False, "of several processes each keeps its part of the optimizer's state (ZeRO 1); one process keeps it all"
+    )
     threads: int = setting(0, "of torch; 0: one for models below 10 million parameters, else torch's own choice")
     measure: str = setting("auto", "auto, exact, sampled (for models that reason before they move) or match")
-    samples: int = setting(100, "replies a prompt, where NashConv is sampled")
+    samples: int = setting(100, "with --measure sampled: replies a prompt")
     measure_every: int = setting(20, "updates between measures of strength")
     save_every: int = setting(100, "updates between checkpoints; the model is saved at the end in any case")
     keep: int = setting(2, "checkpoints that stay")
     guard: str = setting("default", "default: rolls back or stops what goes wrong; warn: only warns; none")
     guard_rules: list[str] = field(
         default_factory=list,
-        metadata={"help": "bounds of the guard by name, for instance entropy_floor=0.1 kl_ceiling=none"},
+        metadata={"help": "bounds and actions of the guard: entropy_floor=0.1 kl_ceiling=stop illegal_rise=0.3:warn"},
     )
     tracker: str = setting("none", "wandb, tensorboard, trackio or none")
     project: str = setting("sparring", "name of the project at the tracker")
@@ -138,109 +133,13 @@ class Settings:
     overwrite: bool = setting(False, "replace a run that is in --out already")
 
 
-PG = ("ppo", "reinforce", "grpo", "rloo")
-CLIPPED = ("ppo", "grpo", "rloo")
-PAIRS = ("dpo", "ipo", "hinge")
-BY_UPDATE: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("clip", "clip_high", "dual_clip"), CLIPPED),
-    **dict.fromkeys(("entropy", "entropy_end", "kl", "kl_end", "kl_estimator", "kl_target"), PG),
-    **dict.fromkeys(("kl_stop", "standardize", "importance_cap"), PG),
-    "advantage": ("ppo", "reinforce"),
-    "groups": (*GROUPED, "trl-dpo"),
-    "scale": ("grpo",),
-    "soft": PAIRS,
-    "threshold": (*PAIRS, "trl-dpo"),
-    **dict.fromkeys(("beta", "beta_end"), (*PAIRS, "kto", "spin", "trl-dpo", "trl-kto")),
-    "nll": (*PAIRS, "kto", "spin", "sppo"),
-    **dict.fromkeys(("eta", "eta_end"), ("sppo",)),
-    "turn_decay": ("rft", "trl-sft"),
-}
-"""Settings that only some updates have."""
-NEEDS: dict[str, tuple[str, Any]] = {
-    **dict.fromkeys(("critic", "critic_lr", "value_weight", "value_clip", "gamma", "lam"), ("advantage", "critic")),
-    **dict.fromkeys(("width", "rollouts"), ("groups", "branch")),
-    **dict.fromkeys(("pool_mix", "pool_draw", "pool_fixed", "pool_size", "snapshot_every"), ("opponent", "pool")),
-    "pool_weighting": ("pool_draw", "pfsp"),
-}
-"""Settings that only matter where another has a certain value."""
-TINY_ONLY = ("hidden", "layers", "heads", "warm_steps", "warm_lr")
-LOADED_ONLY = ("dtype", "attn_implementation", "trust_remote_code", "thinking")
-AT_LEAST_ONE = (
-    *("games", "batch_games", "epochs", "minibatches", "in_flight", "measure_every", "save_every", "keep", "hidden"),
-    *("layers", "heads", "width", "rollouts", "pool_size", "snapshot_every", "batch_tokens"),
-)
-NAMED: dict[str, Sequence[str]] = {
-    "update": UPDATES,
-    "advantage": ADVANTAGES,
-    "critic": CRITICS,
-    "groups": BY,
-    "kl_estimator": ESTIMATORS,
-    "pool_draw": tuple(DRAWS),
-    "pool_weighting": tuple(WEIGHTINGS),
-    "guard": GUARDS,
-    "tracker": TRACKERS,
-    "mixed_precision": ("no", "bf16"),
-}
-"""Settings that take one of a few names."""
+ANCHORS = {"spin": 1}
+"""`anchor_every` where it is not given; 0 for all others. SPIN's reference is the policy of the iteration before."""
 
 
-def check(settings: Settings) -> None:
-    """Refuse what would only fail later, or silently do nothing, with the remedy."""
-    _check_values(settings)
-    for name, updates in BY_UPDATE.items():
-        if settings.update not in updates and _is_set(settings, name):
-            raise ValueError(f"{name} is of the updates {', '.join(updates)}; {settings.update} has none: leave it out")
-    for name, (other, wanted) in NEEDS.items():
-        if getattr(settings, other) != wanted and _is_set(settings, name):
-            raise ValueError(f"{name} does nothing without --{other} {wanted}: set that, or leave {name} out")
-    tiny = settings.model == "tiny"
-    loads = [settings.opponent, *settings.pool_fixed]
-    for name in LOADED_ONLY if tiny and all(a in ("self", "pool", "random", "optimal") for a in loads) else ():
-        if _is_set(settings, name):
-            raise ValueError(f"{name} is for loaded models; the tiny model has none")
-    for name in () if tiny else TINY_ONLY:
-        if _is_set(settings, name):
-            raise ValueError(f"{name} is for the tiny model; {settings.model!r} brings its own")
-    for name in ("lora_alpha", "lora_targets"):
-        if not settings.lora and _is_set(settings, name):
-            raise ValueError(f"{name} does nothing without --lora: set a rank, for instance --lora 16, or leave it out")
-
-
-def check_together(settings: Settings, processes: int) -> None:
-    """Refuse what several processes cannot do."""
-    if processes > 1 and settings.update.startswith("trl-"):
-        raise ValueError(f"{settings.update} runs a trainer of TRL's own, in one process: take {settings.update[4:]}")
-    if processes > 1 and ":" in (settings.device or ""):
-        raise ValueError(f"device {settings.device} is one for all {processes} processes; leave the number out")
-
-
-def _is_set(settings: Settings, name: str) -> bool:
-    """Whether a setting differs from its default."""
-    return bool(getattr(settings, name) != getattr(Settings(), name))
-
-
-def _check_values(settings: Settings) -> None:
-    for name, known in NAMED.items():
-        if getattr(settings, name) not in known:
-            raise ValueError(f"unknown {name} {getattr(settings, name)!r}.{near(str(getattr(settings, name)), known)}")
-    for name in AT_LEAST_ONE:
-        if getattr(settings, name) < 1:
-            raise ValueError(f"{name} must be 1 or more, not {getattr(settings, name)}")
-    if not settings.lr > 0:
-        raise ValueError(f"lr must be above 0, not {settings.lr}")
-    for name in ("seed", "lora", "warm_steps", "transcripts", "anchor_every", "retries"):
-        if getattr(settings, name) < 0:
-            raise ValueError(f"{name} must be 0 or more, not {getattr(settings, name)}")
-    if "human" in (settings.opponent, *settings.pool_fixed):
-        raise ValueError("opponent 'human' cannot train by the thousand; play against the model with scripts/play.py")
-    if (settings.device or "").startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {settings.device!r} is not there: torch sees no GPU")
-    if settings.temperature <= 0:
-        raise ValueError(f"temperature must be above 0 to learn by sampling, not {settings.temperature}")
-    if settings.kl_end and not settings.kl:
-        raise ValueError(f"kl is 0 but kl_end is {settings.kl_end}: set both to 0, or both above")
-    if settings.update == "spin" and settings.opponent in ("self", "pool"):
-        raise ValueError("spin imitates the opponent's moves: set --opponent to an agent, for instance optimal")
+def anchor_every(settings: Settings) -> int:
+    """Return after how many updates the reference catches up; 0: never."""
+    return ANCHORS.get(settings.update, 0) if settings.anchor_every is None else settings.anchor_every
 
 
 def read_numbers(pairs: Sequence[str], what: str) -> dict[str, float | None]:

@@ -41,14 +41,18 @@ class Shards:
         for owner, part in enumerate(self.parts):
             self.processes.spread(part, owner)
 
-    def forget_others(self) -> None:
-        """Drop the state of parameters that are not this process's, where a checkpoint brought it."""
-        for parameter in self._others():
-            self.optimizer.state.pop(parameter, None)
+    def own(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return which of the tensors of a whole optimizer, as `optimizer_tensors` names them, this process keeps."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        mine = set(map(id, self.parts[self.processes.index]))
+        return {name: t for name, t in tensors.items() if id(parameters[int(name.partition(".")[0])]) in mine}
 
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return every process's optimizer tensors together, on the CPU; all processes must call it."""
-        return dict(self.processes.gather((name, tensor.cpu()) for name, tensor in tensors.items()))
+        """Return every process's optimizer tensors on the main one, on the CPU; on the others their own.
+
+        All processes must call it.
+        """
+        return self.processes.to_main(tensors)
 
     def _others(self) -> list[Parameter]:
         return [p for owner, part in enumerate(self.parts) if owner != self.processes.index for p in part]

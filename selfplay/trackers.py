@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .episode import Episode
+from .launch import without_engines
+from .runs import write_whole
 
 REMEDIES = {
     "wandb": "pip install wandb",
@@ -46,7 +48,8 @@ class Tracker:
         check_tracker(kind)
         from accelerate import Accelerator
 
-        self._accelerator = Accelerator(log_with=kind, project_dir=str(folder / "tracker"))
+        with without_engines():
+            self._accelerator = Accelerator(log_with=kind, project_dir=str(folder / "tracker"))
         (folder / "tracker").mkdir(exist_ok=True)
         self._accelerator.init_trackers(project, _flat(config), {kind: _start(kind, name, folder)})
 
@@ -88,8 +91,20 @@ def _start(kind: str, name: str, folder: Path) -> dict[str, Any]:
         return {}
     if kind == "trackio":
         return {"name": name, "resume": "allow"}
-    known = folder / "tracker.json"
+    return {"name": name, "dir": str(folder / "tracker"), "id": _identity(folder / "tracker.json"), "resume": "allow"}
+
+
+def _identity(known: Path) -> str:
+    """Return the name of the run at wandb, made up if it has none yet."""
     if not known.is_file():
-        known.write_text(json.dumps({"id": uuid.uuid4().hex[:12]}) + "\n", encoding="utf-8")
-    identity = json.loads(known.read_text(encoding="utf-8"))["id"]
-    return {"name": name, "dir": str(folder / "tracker"), "id": identity, "resume": "allow"}
+        write_whole(known, json.dumps({"id": uuid.uuid4().hex[:12]}) + "\n")
+    try:
+        found = json.loads(known.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get("id"), str):
+        raise ValueError(
+            f"{known} does not name the run at wandb: put it back, or remove it to start another one there"
+        )
+    identity: str = found["id"]
+    return identity

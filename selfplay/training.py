@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from .learner import Learner
 from .pairs import demonstrations
 from .play import Opponents, play
 from .pool import OpponentPool
+from .processes import Processes
 from .rules import Rule, make_rule
 
 
@@ -104,7 +105,8 @@ def self_play(
         done: generations of this run that were played before; it goes on after them.
         seconds: that they took.
 
-    Raises ValueError for numbers out of range and for schedules of what the objective lacks.
+    Raises ValueError for numbers out of range and for schedules of what the objective lacks, FloatingPointError if
+    the model's numbers are no longer finite; on every process, where there are several.
     """
     if games < 1 or batch_games < 1:
         raise ValueError(f"games and batch_games must be 1 or more, not {games} and {batch_games}")
@@ -159,7 +161,7 @@ def _experience(
         games = play(
             game, agents, games=own, first=first + start, seed=seed, in_flight=in_flight, retries=retries, swap=swap
         )
-        return tuple(processes.gather(games))
+        return _gathered(processes, games)
     each = rule.width * rule.rollouts
     if count < each:
         raise ValueError(f"a generation of {count} games holds no branch of {each}; raise batch_games or lower width")
@@ -176,7 +178,21 @@ def _experience(
         retries=retries,
         swap=swap,
     )
-    return tuple(processes.gather(branched))
+    return _gathered(processes, branched)
+
+
+def _gathered(processes: Processes, games: Iterable[Episode]) -> tuple[Episode, ...]:
+    """Return the games of all processes. What breaks the play of one is raised by all, which would wait for it."""
+    own: list[Episode | FloatingPointError]
+    try:
+        own = list(games)
+    except FloatingPointError as error:
+        own = [error]
+    found = processes.gather(own)
+    for broken in found:
+        if isinstance(broken, FloatingPointError):
+            raise broken
+    return tuple(episode for episode in found if isinstance(episode, Episode))
 
 
 def _rounds(games: int, batch_games: int) -> Iterator[tuple[int, int]]:

@@ -266,3 +266,42 @@ def test_a_game_too_large_for_exact_measures_is_measured_by_matches(tmp_path: Pa
     summary = json.loads((tmp_path / "c4" / "summary.json").read_text())
     assert summary["nashconv"] is None
     assert -1 <= summary["reward_vs_random"] <= 1
+
+
+TINY = ("--hidden", "16", "--layers", "1", "--heads", "2", "--warm_steps", "3", "--batch_games", "32")
+
+
+def test_a_stop_by_the_guard_has_an_exit_code_and_a_text_of_its_own(tmp_path: Path) -> None:
+    """No entropy is enough here. It ended as an interrupt once, with the advice to resume what stops again."""
+    rule = ("--guard_rules", "entropy_floor=1e9:stop")
+    done = train(*TINY, "--games", "320", "--measure_every", "3", *rule, "--out", tmp_path / "run")
+    assert done.returncode == 3, done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["finished"], summary["games"]) == (False, 4 * 32)
+    assert summary["stopped"].endswith("by the rule entropy_floor: stopping")
+    text = " ".join(done.stdout.split())
+    assert "the guard stopped the run: update 4: entropy" in text
+    assert "for instance --guard_rules entropy_floor=warn" in text
+    assert "to go on from the last checkpoint" not in text
+    assert isinstance(make_agent(str(tmp_path / "run" / "model")), LanguageModelAgent)
+
+
+def test_a_model_that_breaks_without_a_guard_ends_with_a_message_and_a_summary(tmp_path: Path) -> None:
+    """Weights of 1e15 are finite, what the model computes from them is not."""
+    flags = ("--guard", "none", "--lr", "1e15", "--lr_end", "1e15", "--out", tmp_path / "run")
+    done = train(*TINY, "--games", "320", "--measure_every", "3", *flags)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "train.py: update 2: the model's logits are not finite; lower the learning rate" in done.stderr
+    assert "with --guard default a run goes back to where it was good" in done.stderr
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["finished"] is False
+    assert "not finite" in summary["broken"]
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_model_that_is_broken_from_the_start_is_refused_with_a_message(
+    tmp_path: Path, refuse: Callable[..., str]
+) -> None:
+    said = refuse(*TINY, "--warm_steps", "0", "--temperature", "1e-40", "--out", tmp_path / "run")
+    assert "not finite" in said

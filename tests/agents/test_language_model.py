@@ -359,6 +359,23 @@ def test_a_missing_model_is_an_os_error(path: str) -> None:
         LanguageModelAgent.from_pretrained(path)
 
 
+def test_pickled_weights_are_refused(tiny: LanguageModelAgent, tmp_path: Path) -> None:
+    """Unpickling runs what is in the file; it is not even looked at."""
+    tiny.save_pretrained(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"no pickle at all")
+    LanguageModelAgent.from_pretrained(tmp_path, device="cpu")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"pytorch_model\.bin is pickled.* convert it once: .*save_pretrained"):
+        LanguageModelAgent.from_pretrained(tmp_path)
+
+
+def test_a_pickled_adapter_is_refused(tiny: LanguageModelAgent, tmp_path: Path) -> None:
+    tiny.save_pretrained(tmp_path)
+    (tmp_path / "adapter_model.bin").write_bytes(b"no pickle at all")
+    with pytest.raises(ValueError, match=r"adapter_model\.bin is pickled"):
+        LanguageModelAgent.from_pretrained(tmp_path)
+
+
 @pytest.fixture
 def loads(tiny: LanguageModelAgent, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
     """What transformers is asked to load, and where the model is moved."""
@@ -396,6 +413,7 @@ def test_settings_of_loading_are_passed_on(loads: list[tuple[str, dict[str, Any]
     assert (agent.name, agent.temperature) == ("someone", 0.5)
     given = dict(loads)
     assert given["tokenizer"] == {"trust_remote_code": True}
+    assert given["model"].pop("use_safetensors") is True
     assert given["model"] == {"dtype": "bfloat16", "attn_implementation": "eager", "trust_remote_code": True}
     assert given["to"] == {"device": "cuda:1"}
 

@@ -47,6 +47,7 @@ EVENTS = (
     (Learner, "_step"),
     (LanguageModelAgent, "reply"),
     (RunFolder, "_append"),
+    (RunFolder, "save_model"),
 )
 
 
@@ -148,20 +149,22 @@ def choose(events: list[str]) -> dict[str, list[int]]:
     renames = [number for number, name in enumerate(events) if name == "replace"]
     syncs = [number for number in range(renames[1], renames[2]) if events[number] == "fsync"]
     rng = random.Random(0)
+    # What comes before the warm start: the settings are written, which a resumed run does not do.
+    first = events.index("_step")
     return {
-        "placed": [events.index("_step") + 10, renames[0], syncs[len(syncs) // 2]],
+        "placed": [first + 10, renames[0] - first, syncs[len(syncs) // 2] - first],
         # A resumed run has less to do, but the three together never have more than the whole.
         "random": [rng.randrange(len(events) // 3) for _ in range(3)],
     }
 
 
-def no_room(folder: Path, *more: str, limit: int | None = None) -> dict[str, Any]:
-    """Train until the disk refuses, or a limit on every file that holds from the third save on."""
-    saves = [0]
+def no_room(folder: Path, *more: str, limit: int | None = None, event: str = "replace", at: int = 3) -> dict[str, Any]:
+    """Train until the disk refuses, or a limit on every file that holds from the third save on, or another event."""
+    passed = [0]
 
     def count(name: str) -> None:
-        saves[0] += name == "replace"
-        if limit is not None and saves[0] == 3:
+        passed[0] += name == event
+        if limit is not None and passed[0] == at:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
     def work() -> int:
@@ -189,6 +192,7 @@ if __name__ == "__main__":
     for trial, moments in choose(whole(REPORTS / "whole")).items():
         results[trial] = interrupted(REPORTS / trial, moments)
     results["limited"] = no_room(REPORTS / "limited", limit=30_000)
+    results["model"] = no_room(REPORTS / "model", "--games", "80", limit=10_000, event="save_model", at=1)
     results["log"] = no_room(REPORTS / "log", "--measure_every", "1", "--transcripts", "40", limit=400_000)
     if len(sys.argv) > 2:
         results["full"] = no_room(Path(sys.argv[2]) / "full")

@@ -10,7 +10,7 @@ from sparring.agents import Reply
 from sparring.envs import Ending
 from sparring.selfplay import Episode, Turn
 from sparring.selfplay.guard import Action, Guard, GuardRule, LastGood, default_rules, read_rules, vital_signs
-from sparring.selfplay.guard_rules import DEFAULTS, METRICS
+from sparring.selfplay.guard_rules import DEFAULTS, METRICS, changed_rules
 
 NAN, INF = math.nan, math.inf
 
@@ -228,6 +228,8 @@ def test_metrics_that_nobody_reports_can_be_asked_for() -> None:
     guard = Guard([rule("any", warmup=0), rule("entropy", above=1.0), rule("strength", above=1.0)])
     guard.check(1, {"entropy": 1.0, "loss": 1.0})
     assert guard.unseen == ("strength",)
+    guard.rolled_back()
+    assert guard.unseen == ("strength",)
 
 
 def collapse(update: int) -> dict[str, float]:
@@ -286,6 +288,76 @@ def test_default_rules_can_be_changed_and_left_out_by_name() -> None:
         default_rules(entropy_flor=0.1)
     with pytest.raises(ValueError, match="None to drop it"):
         default_rules(finite=1.0)
+
+
+@pytest.mark.parametrize(
+    ("word", "bound", "action"),
+    [
+        ("kl_ceiling=20", 20.0, "rollback"),
+        ("kl_ceiling=stop", 15.0, "stop"),
+        ("kl_ceiling=20:warn", 20.0, "warn"),
+        ("kl_ceiling=1e1:rollback", 10.0, "rollback"),
+    ],
+)
+def test_words_change_the_bound_or_the_action_of_a_rule_and_nothing_else(word: str, bound: float, action: str) -> None:
+    rules = {rule.name: rule for rule in changed_rules([word])}
+    changed = rules.pop("kl_ceiling")
+    assert (changed.above, changed.below, changed.action) == (bound, None, action)
+    assert (changed.metric, changed.patience) == ("kl_start", 3)
+    assert rules == {name: rule for name, rule in DEFAULTS.items() if name != "kl_ceiling"}
+
+
+def test_words_drop_rules_change_several_and_are_about_the_rules_that_are_given() -> None:
+    found = {rule.name: rule for rule in changed_rules(["strength_drop=none", "finite=stop", "illegal_rise=0.3:warn"])}
+    assert "strength_drop" not in found
+    assert (found["finite"].action, found["illegal_rise"].action, found["illegal_rise"].above) == ("stop", "warn", 0.3)
+    assert changed_rules([]) == tuple(DEFAULTS.values())
+    only = {"finite": DEFAULTS["finite"]}
+    assert [rule.action for rule in changed_rules(["finite=warn"], only)] == ["warn"]
+    with pytest.raises(ValueError, match="no default guard rule is called 'kl_ceiling'"):
+        changed_rules(["kl_ceiling=1"], only)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["kl_ceiling"], "takes name=number, name=action, name=number:action or name=none, not 'kl_ceiling'"),
+        (["kl_ceiling="], "takes name=number"),
+        (["kl_ceiling=high"], "not 'kl_ceiling=high'; actions are warn, rollback, stop"),
+        (["kl_ceiling=stop:5"], "takes name=number"),
+        (["kl_ceiling=none:stop"], "takes name=number"),
+        (["kl_ceiling=5:halt"], "unknown action 'halt'"),
+        (["kl_ceiling=5:rolback"], "Did you mean 'rollback'"),
+        (["kl_ceiling=5:"], "unknown action ''"),
+        (["kl_ceilling=5"], "Did you mean 'kl_ceiling'"),
+        (["kl_ceiling=5", "kl_ceiling=stop"], "kl_ceiling twice: write both changes as one"),
+        (["kl_ceiling=nan"], "nothing breaks"),
+        (["finite=1:stop"], "finite has no bound"),
+    ],
+)
+def test_words_that_cannot_be_meant_are_refused_with_a_remedy(words: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        changed_rules(words)
+
+
+def test_what_is_foreseen_is_what_check_would_ask_for_and_is_not_remembered() -> None:
+    guard = Guard([rule(above=1.0, patience=2, warmup=0), rule("loss", "warn", above=1.0, warmup=0)])
+    before = json.dumps(guard.state_dict())
+    assert not guard.foresees({"entropy": 2.0, "loss": 2.0})
+    assert json.dumps(guard.state_dict()) == before
+    guard.check(1, {"entropy": 2.0})
+    assert guard.foresees({"entropy": 2.0})
+    assert not guard.foresees({"entropy": 0.0, "loss": 2.0})
+    assert guard.check(2, {"entropy": 2.0}).action == "rollback"
+
+
+def test_a_message_names_the_rule() -> None:
+    guard = Guard(changed_rules(["kl_ceiling=stop"]))
+    for update in range(4):
+        verdict = guard.check(update, {"kl_start": 20.0})
+    assert verdict.message.startswith("update 3: kl_start 20 is above 15, 3 times in a row, by the rule kl_ceiling; ")
+    assert verdict.rule is not None
+    assert verdict.rule.name == "kl_ceiling"
 
 
 def test_rules_come_back_from_plain_data() -> None:

@@ -1,6 +1,7 @@
 """The update: exact merging and batching, gradients where they belong and nowhere else, state of the lagged copy."""
 
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -65,6 +66,81 @@ def test_trained_on_exactly_what_was_sampled(tiny: LanguageModelAgent) -> None:
 def test_a_wrong_prompt_would_be_seen(tiny: LanguageModelAgent) -> None:
     wrong = [Sample(replace(s.reply, prompt_ids=s.reply.prompt_ids[:-1]), s.advantage) for s in batch(tiny)]
     assert Learner(tiny).update(wrong)["mismatch"] > 1e-3
+
+
+def test_the_mismatch_is_of_the_first_minibatch_alone(tiny: LanguageModelAgent) -> None:
+    """Later ones meet a policy that has moved: what it has moved by was once told as a mismatch of 1.4 nats."""
+    learner = Learner(tiny, lr=0.05, minibatches=3, epochs=2)
+    report = learner.update(batch(tiny))
+    assert report["drift"] > 1e-3
+    assert report["mismatch_mean"] <= report["mismatch"] < 1e-5
+
+
+def test_an_update_stops_by_the_drift_of_the_part_at_hand(tiny: LanguageModelAgent) -> None:
+    """The first part has none; averaged with it, the second seemed to have drifted half as far as it had."""
+    found = batch(tiny)
+
+    def report(limit: float | None) -> dict[str, float]:
+        return Learner(copy.deepcopy(tiny), lr=0.01, minibatches=2, kl_stop=limit).update(found)
+
+    mean = report(None)["drift"]
+    assert report(1.5 * mean)["steps"] == 1
+    assert report(3 * mean)["steps"] == 2
+    # What was seen is told, whether or not a step was taken from it.
+    assert report(1.5 * mean)["drift"] == mean
+
+
+def test_a_kl_that_is_not_measured_is_not_told(tiny: LanguageModelAgent) -> None:
+    assert "kl" not in Learner(tiny, PolicyGradient()).update(batch(tiny))
+    assert "kl" in Learner(tiny, PolicyGradient(kl=0.1)).update(batch(tiny))
+
+
+def state(learner: Learner) -> dict[str, torch.Tensor]:
+    named = (*learner.tensors()["model"].items(), *learner.tensors()["optimizer"].items())
+    return {name: tensor.clone() for name, tensor in named}
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_changes_nothing(tiny: LanguageModelAgent, bad: float) -> None:
+    """It once turned every weight into NaN; now the guard sees it in the report, and the policy stands."""
+    # Unclipped, for a token that is clipped has no gradient.
+    objective = PolicyGradient(clip_low=1.0, clip_high=float("inf"), kl=0.1, kl_target=0.1)
+    learner = Learner(tiny, objective, epochs=3)
+    found = batch(tiny)
+    learner.update(found)
+    before, weight = state(learner), objective.state_dict()
+    report = learner.update([found[0]._replace(advantage=bad), *found[1:]])
+    assert not math.isfinite(report["grad_norm"])
+    assert report["steps"] == 0
+    after = state(learner)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert objective.state_dict() == weight
+    assert learner.update(found)["steps"] == 3
+
+
+def test_a_later_gradient_that_is_not_finite_ends_the_update(tiny: LanguageModelAgent) -> None:
+    found = batch(tiny)
+    learner = Learner(tiny, minibatches=4)
+    last = [part for _, part in learner._parts(list(range(len(found))))][2][0]
+    found[last] = found[last]._replace(advantage=float("nan"))
+    report = learner.update(found)
+    assert report["steps"] == 2
+    assert math.isnan(report["grad_norm"])
+    assert all(p.isfinite().all() for p in tiny.model.parameters())
+
+
+def test_imitation_of_what_gives_no_gradient_is_refused(tiny: LanguageModelAgent) -> None:
+    reply = Reply(text="[bet]", prompt_ids=batch(tiny)[0].reply.prompt_ids, ids=tiny.encode_move("bet"))
+    learner = Learner(tiny, lr=1e-2)
+    learner.imitate([reply])
+    with torch.no_grad():
+        tiny.model.lm_head.weight[0] = float("inf")
+    before = state(learner)
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        learner.imitate([reply])
+    after = state(learner)
+    assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_what_wins_becomes_likelier(tiny: LanguageModelAgent) -> None:

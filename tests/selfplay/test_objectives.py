@@ -176,6 +176,41 @@ def test_importance_weights_by_hand(gap: float, weight: float) -> None:
     assert report["mismatch"] == pytest.approx(abs(gap), abs=1e-4)
 
 
+def shifted(item: Any, gap: float) -> Any:
+    """An item whose sampler thought its tokens likelier than they are, by `gap` nats."""
+
+    def shift(reply: Reply) -> Reply:
+        return replace(reply, logprobs=tuple(logp + gap for logp in reply.logprobs))
+
+    if isinstance(item, Pair):
+        return replace(item, chosen=shift(item.chosen), rejected=shift(item.rejected))
+    return item._replace(reply=shift(item.reply))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_tells_how_far_off_the_sampler_was(name: str) -> None:
+    """Only policy gradients once did, and a sampler that was off went unseen under the others."""
+    make_objective, make_items = OBJECTIVES[name]
+    agent = small_agent()
+    items = make_items(agent)
+    for gap in (0.0, 0.5):
+        odd = [shifted(item, gap) for item in items]
+        report = Learner(copy.deepcopy(agent), make_objective(), lr=0.1, epochs=2, minibatches=2).update(odd)
+        assert report["mismatch"] == pytest.approx(gap, abs=1e-5)
+        assert report["mismatch_mean"] == pytest.approx(gap, abs=1e-5)
+
+
+def test_what_nobody_sampled_has_no_mismatch() -> None:
+    """As with SPIN, whose chosen replies are demonstrations; and where all are, none is told."""
+    agent = small_agent()
+    found = pairs_of(agent)
+    shown = [replace(shifted(pair, 0.5), chosen=replace(pair.chosen, logprobs=())) for pair in found]
+    report = Learner(agent, Preference("sigmoid"), lr=0.0).update(shown)
+    assert report["mismatch_mean"] == pytest.approx(0.5, abs=1e-5)
+    only = [Weighted(pair.chosen, 1.0) for pair in shown]
+    assert "mismatch" not in Learner(agent, Imitation(), lr=0.0).update(only)
+
+
 @pytest.mark.parametrize("estimator", ["exact", "k1", "k2", "k3"])
 def test_every_estimate_of_the_kl_holds_the_policy_near_its_reference(estimator: str) -> None:
     def drift(kl: float) -> float:

@@ -148,7 +148,9 @@ def test_scores_are_the_learners_whichever_seat_it_has() -> None:
     pool.record([game("f", 0.0, seat=0)])
     assert (pool.win_rate("a"), pool.win_rate("b"), pool.win_rate("f")) == (2 / 3, 0.5, 0.0)
     rows = {row["opponent"]: row for row in pool.payoffs.table()}
-    assert rows["a"] == {"player": "me", "opponent": "a", "games": 3.0, "win_rate": 2 / 3}
+    won = {"player": "me", "opponent": "a", "games": 3, "won": 2, "drawn": 0, "lost": 1, "win_rate": 2 / 3}
+    assert rows["a"] == won
+    assert (rows["b"]["drawn"], rows["f"]["lost"]) == (1, 1)
 
 
 def test_games_that_are_really_played_are_counted() -> None:
@@ -161,15 +163,18 @@ def test_games_that_are_really_played_are_counted() -> None:
     met = sum("mute" in episode.players for episode in episodes)
     assert 20 < met < 80
     (row,) = pool.payoffs.table()
-    assert row == {"player": "me", "opponent": "mute", "games": met, "win_rate": 1.0}
+    assert (row["player"], row["opponent"]) == ("me", "mute")
+    assert (row["games"], row["won"], row["drawn"], row["lost"], row["win_rate"]) == (met, met, 0, 0, 1.0)
 
 
 def test_earlier_games_of_the_learner_fade() -> None:
     pool = pool_of("a", decay=0.5)
     pool.record([game("a", 0.0), game("a", 1.0), game("a", 1.0)])
     # Weights 1/4, 1/2 and 1.
-    assert pool.payoffs.games("me", "a") == 1.75
+    record = pool.payoffs.record("me", "a")
+    assert record.weight == 1.75
     assert pool.win_rate("a") == pytest.approx(1.5 / 1.75)
+    assert (record.won, record.drawn, record.lost, record.games) == (2, 0, 1, 3)
 
 
 def test_a_snapshot_inherits_the_learners_row_and_keeps_it() -> None:
@@ -211,6 +216,31 @@ def test_what_is_dropped_is_forgotten() -> None:
     assert {(row["player"], row["opponent"]) for row in pool.payoffs.table()} == {("me", "b"), ("c", "b")}
     with pytest.raises(ValueError, match="'a' is not in the pool: record games before it grows"):
         pool.record([game("a", 1.0)])
+
+
+def test_snapshots_that_were_made_since_are_forgotten_and_their_payoffs() -> None:
+    dropped: list[str] = []
+    pool = pool_of("a", "b", size=3)
+    pool.snapshots.drop = dropped.append  # type: ignore[method-assign]
+    pool.record([game("a", 1.0), game("b", 0.0)])
+    made = pool.made
+    for name in ("c", "d"):
+        pool.grow(name)
+        pool.record([game(name, 0.5)])
+    # The third place was c's; to make room for d the pool had dropped one of the older ones.
+    old = {name for name in pool.names if name in "ab"}
+    pool.forget(made)
+    assert set(pool.names) == old
+    assert {"c", "d"} <= set(dropped)
+    assert {name for row in pool.payoffs.table() for name in (row["player"], row["opponent"])} == {"me", *old}
+    pool.forget(made)
+    pool.grow("e")
+    assert "e" in drawn(pool)
+
+
+def test_scores_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"scores 1 if it is won, 0.5 if drawn and 0 if lost, not 0.7"):
+        pool_of().payoffs.add("me", "a", 0.7)
 
 
 # Saving.

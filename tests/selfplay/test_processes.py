@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+import yaml
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_multi_gpu_env
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
@@ -17,9 +20,10 @@ from sparring.agents import Reply
 from sparring.selfplay import Sample
 from sparring.selfplay.checkpoint import load_checkpoint
 from sparring.selfplay.groups import merge, share
-from sparring.selfplay.processes import Processes, launch_note, launched_precision, launched_processes, sharded_by
+from sparring.selfplay.processes import Processes
 from sparring.selfplay.run import Run
-from sparring.selfplay.settings import Settings, check_together
+from sparring.selfplay.settings import Settings
+from sparring.selfplay.settings_checks import check_together
 from sparring.selfplay.shards import share_out
 
 HERE = Path(__file__).resolve().parent
@@ -39,6 +43,28 @@ JOBS: dict[str, dict[str, Any]] = {
     "branch": {**SMALL, "games": 24 * 2, "update": "dpo", "groups": "branch", "width": 2, "rollouts": 2},
 }
 """Settings of runs. Three updates, and two."""
+
+
+FSDP = {
+    "compute_environment": "LOCAL_MACHINE",
+    "distributed_type": "FSDP",
+    "num_processes": 2,
+    "num_machines": 1,
+    "machine_rank": 0,
+    "mixed_precision": "no",
+    "use_cpu": False,
+    "fsdp_config": {"fsdp_version": 1, "fsdp_sharding_strategy": "FULL_SHARD", "fsdp_offload_params": False},
+}
+"""As `accelerate config` writes it."""
+
+
+def launched_by(config: dict[str, Any], path: Path) -> dict[str, str]:
+    """Return what `accelerate launch --config_file` sets, but for what says which process is which."""
+    path.write_text(yaml.safe_dump(config))
+    arguments = launch_command_parser().parse_args(["--config_file", str(path), "train.py"])
+    arguments, *_ = _validate_launch_command(arguments)
+    found = prepare_multi_gpu_env(arguments)
+    return {name: value for name, value in found.items() if name.startswith(("ACCELERATE_", "FSDP_"))}
 
 
 def launch(jobs: Path, count: int = 2) -> list[tuple[int, str, str]]:
@@ -82,7 +108,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Together:
     jobs: list[dict[str, Any]] = [{"settings": {**job, "out": str(out / name)}} for name, job in JOBS.items()]
     jobs.append({"settings": {**JOBS["critic"], "out": str(out / "left")}, "generations": 2})
     jobs.append({"settings": {"resume": str(out / "left")}})
-    fsdp = {"ACCELERATE_USE_FSDP": "true"}
+    fsdp = launched_by(FSDP, out / "fsdp.yaml")
     sharded = {**JOBS["critic"], "out": str(out / "sharded")}
     jobs.append({"settings": sharded, "generations": 2, "environment": fsdp})
     jobs.append({"settings": {"resume": str(out / "sharded")}, "environment": fsdp})
@@ -134,7 +160,7 @@ def test_a_run_of_two_processes_is_resumed_by_two_to_the_bit(together: Together)
 
 
 def test_an_optimizer_that_is_shared_out_learns_the_same_to_the_bit(together: Together) -> None:
-    """Launched by a configuration of FSDP, left after two of three updates and resumed."""
+    """With what accelerate sets by a configuration of FSDP, left after two of three updates and resumed."""
     whole, sharded = together.out / "critic", together.out / "sharded"
     assert_close(weights(sharded), weights(whole), rtol=0, atol=0)
     assert metrics(sharded) == metrics(whole)
@@ -142,6 +168,9 @@ def test_an_optimizer_that_is_shared_out_learns_the_same_to_the_bit(together: To
     everything = int(Path(f"{whole}-kept-0").read_text())
     assert sum(kept) == everything
     assert max(kept) < 0.6 * everything
+    # A checkpoint is put together on the main process alone.
+    gathered = [int(Path(f"{sharded}-gathered-{index}").read_text()) for index in (0, 1)]
+    assert gathered == [everything, kept[1]]
     # Any number of processes may go on from it: the checkpoint is whole.
     last = [load_checkpoint(run / "checkpoints", on_skip=print) for run in (sharded, whole)]
     assert last[0] is not None
@@ -194,52 +223,6 @@ def test_rows_are_shared_evenly_with_equal_prompts_together() -> None:
     prompts = [{row.reply.prompt_ids for row in part} for part in parts]
     assert sum(map(len, prompts)) == 30
     assert min(map(len, prompts)) >= 6
-
-
-@pytest.mark.parametrize("variable", ["ACCELERATE_USE_MEGATRON_LM", "ACCELERATE_USE_PARALLELISM_CONFIG"])
-def test_launchers_that_cut_the_model_are_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    monkeypatch.setenv(variable, "true")
-    with pytest.raises(ValueError, match="not supported: the model must be whole in every process"):
-        launched_processes(cpu=True)
-
-
-@pytest.mark.parametrize(
-    ("variable", "value"), [("FSDP_OFFLOAD_PARAMS", "true"), ("ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "cpu")]
-)
-def test_offloading_is_refused(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    monkeypatch.setenv(variable, value)
-    with pytest.raises(ValueError, match=f"{variable} is not supported"):
-        launched_processes(cpu=True)
-
-
-@pytest.mark.parametrize(
-    ("variable", "name"), [("ACCELERATE_USE_FSDP", "FSDP"), ("ACCELERATE_USE_DEEPSPEED", "DeepSpeed")]
-)
-def test_what_shards_is_taken_for_a_shared_optimizer(variable: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert sharded_by() == ""
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    monkeypatch.setenv(variable, "true")
-    assert sharded_by() == name
-    assert launch_note().startswith(f"{name}: the optimizer's state is shared out")
-
-
-def test_compilation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "INDUCTOR")
-    with pytest.raises(ValueError, match="set dynamo_backend no"):
-        launched_processes(cpu=True)
-
-
-def test_the_launchers_precision_is_taken_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Transformers' TrainingArguments leave the first variable behind; that alone must not change a later run."""
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    assert launched_precision() == "no"
-    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "NO")
-    assert launched_precision() == "bf16"
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
-    with pytest.raises(ValueError, match="take bf16"):
-        launched_precision()
 
 
 def test_one_gpu_for_all_is_refused() -> None:

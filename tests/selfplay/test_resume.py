@@ -27,6 +27,8 @@ CLOCK = ("seconds", "cpu_seconds", "games_per_second")
 def ends(folder: Path) -> dict[str, Any]:
     """All that a run leaves behind but for times and pictures: files by name, records with their numbers."""
     found: dict[str, Any] = {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*.safetensors")}
+    if (folder / "payoffs.json").exists():
+        found["payoffs.json"] = (folder / "payoffs.json").read_text(encoding="utf-8")
     for name in ("metrics.jsonl", "transcripts.jsonl", "summary.json"):
         text = (folder / name).read_text(encoding="utf-8")
         records = [json.loads(line) for line in text.splitlines()] if name.endswith("l") else [json.loads(text)]
@@ -71,6 +73,7 @@ def test_the_run_that_is_killed_has_all_kinds_of_state(trials: tuple[Path, dict[
     lines = (root / "whole" / "transcripts.jsonl").read_text().splitlines()
     players = {name for line in lines for name in json.loads(line)["players"]}
     assert len(players) > 2
+    assert any(row["won"] and row["lost"] for row in json.loads((root / "whole" / "payoffs.json").read_text()))
 
 
 @pytest.mark.parametrize("name", ["placed", "random"])
@@ -87,11 +90,11 @@ def test_killed_at_three_moments_and_resumed_it_ends_the_same(name: str, trials:
     assert_equal(root / name, root / "whole")
 
 
-@pytest.mark.parametrize("name", ["limited", "full", "log"])
+@pytest.mark.parametrize("name", ["limited", "full", "log", "model"])
 def test_where_there_is_no_room_a_run_ends_with_a_message_and_its_checkpoints(
     name: str, trials: tuple[Path, dict[str, Any]]
 ) -> None:
-    """A limit on every file, a disk of 2 MiB, and a log that may not grow."""
+    """A limit on every file, a disk of 2 MiB, a log that may not grow, and a limit that the last model meets."""
     _, results = trials
     if name not in results:
         pytest.skip("this system lets a plain user mount no disk")
@@ -104,14 +107,27 @@ def test_where_there_is_no_room_a_run_ends_with_a_message_and_its_checkpoints(
     assert found["skipped"] == []
     if name == "limited":
         assert f"The last whole checkpoint stands: step-{found['step']:08d}." in found["said"]
+    if name == "model":
+        # safetensors raises an error of its own kind, which is no OSError.
+        assert found["said"].startswith("train.py: ")
+        assert "model cannot be written" in found["said"]
 
 
 SMALL = {"hidden": 16, "layers": 1, "heads": 2, "warm_steps": 30, "warm_lr": 0.02, "games": 320, "batch_games": 40}
 OFTEN = {"measure_every": 3, "save_every": 3, "transcripts": 2}
+GROWING = {"snapshot_every": 1, "pool_size": 3}
 VARIANTS: dict[str, dict[str, Any]] = {
     "copies": {"opponent": "pool", "snapshot_every": 2, "pool_size": 2, "pool_draw": "worst", "epochs": 2},
     "dpo": {"update": "dpo", "groups": "branch", "beta": 1.0, "beta_end": 0.1, "anchor_every": 2},
-    "steered": {"kl_target": 0.01, "lr": 0.02, "advantage": "critic", "value_clip": 0.5, "critic_lr": 0.01},
+    "steered": {
+        "kl_target": 0.01,
+        "lr": 0.02,
+        "advantage": "critic",
+        "value_clip": 0.5,
+        "critic_lr": 0.01,
+        "epochs": 2,
+    },
+    "unanchored": {"kl": 0.0, "guard_rules": ["entropy_floor=1e9", "finite=stop"], "opponent": "pool", **GROWING},
     "kto": {"update": "kto", "beta": 0.3, "momentum": 0.9, "guard": "none"},
     "match": {"measure": "match", "update": "reinforce", "retries": 1, "max_new_tokens": 3},
 }
@@ -147,7 +163,10 @@ def test_other_kinds_of_runs_end_the_same(name: str, tmp_path: Path) -> None:
     """Dropped after update 5 of 8, of which the last checkpoint is that of update 3."""
     train(small(tmp_path / "whole", **VARIANTS[name]))
     train(small(tmp_path / "cut", **VARIANTS[name]), updates=5)
-    assert train(Settings(resume=str(tmp_path / "cut"))) == [f"{tmp_path / 'cut'}: going on after update 3"]
+    said = train(Settings(resume=str(tmp_path / "cut")))
+    assert said[0] == f"{tmp_path / 'cut'}: going on after update 3"
+    # All else is the guard's.
+    assert all(line.startswith("update ") for line in said[1:])
     assert_equal(tmp_path / "cut", tmp_path / "whole")
 
 

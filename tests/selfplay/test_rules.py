@@ -12,7 +12,8 @@ from sparring.selfplay import Critic, Learner, make_objective, make_rule, self_p
 from sparring.selfplay.advantage import RoleBaseline
 from sparring.selfplay.assembly import make_learner, make_update
 from sparring.selfplay.rules import GROUPED, RULES
-from sparring.selfplay.settings import TRL_RULES, Settings
+from sparring.selfplay.settings import Settings
+from sparring.selfplay.settings_checks import TRL_RULES
 
 
 class Pick(Game[tuple[str, ...]]):

@@ -21,7 +21,7 @@ import pytest
 from sparring.selfplay import recorder
 from sparring.selfplay.run import Run
 from sparring.selfplay.settings import Settings
-from sparring.selfplay.trackers import COLUMNS, REMEDIES, Tracker
+from sparring.selfplay.trackers import COLUMNS, REMEDIES, Tracker, _start
 
 SMALL = {"hidden": 16, "layers": 1, "heads": 2, "warm_steps": 10, "games": 160, "batch_games": 40}
 HERE = """
@@ -172,6 +172,30 @@ def test_tensorboard_gets_every_measure_and_a_resumed_run_goes_on_there(tmp_path
     assert dict(found) == pytest.approx(dict(wanted), abs=1e-6)
     settings = list((tmp_path / "run" / "tracker").rglob("hparams.yml"))
     assert "batch_games: 40" in settings[0].read_text()
+
+
+@lacks("tensorboard")
+@pytest.mark.parametrize("variable", ["ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP"])
+def test_a_launch_by_deepspeed_or_fsdp_is_tracked(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accelerate once looked for the engine that was launched, which is not installed and would not be used."""
+    monkeypatch.setenv(variable, "true")
+    tracker = Tracker("tensorboard", project="p", name="n", folder=tmp_path, config={})
+    tracker.log({"x": 1.0}, 0)
+    tracker.close()
+    assert list((tmp_path / "tracker").rglob("events.*"))
+    assert os.environ[variable] == "true"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}"])
+def test_a_run_at_wandb_that_is_not_named_is_not_started_anew_unasked(text: str, tmp_path: Path) -> None:
+    (tmp_path / "tracker.json").write_text(text)
+    with pytest.raises(ValueError, match=r"tracker\.json does not name the run at wandb: put it back, or remove it"):
+        _start("wandb", "n", tmp_path)
+    (tmp_path / "tracker.json").unlink()
+    named = [_start("wandb", "n", tmp_path)["id"] for _ in range(2)]
+    assert named[0] == named[1]
 
 
 @lacks("trackio")

@@ -2,8 +2,8 @@
 
 A job is the settings of a run. With "generations" it is left after so many, as if killed; with "refused" what it says
 when it is refused is written to that file and the process's number; "environment" is what a launcher would set. How
-many numbers its optimizer keeps is written beside the run. A job of "flags" is a run of scripts/train.py whose
-second process gets a Ctrl-C once there is a checkpoint.
+many numbers its optimizer keeps, and how many it has for a checkpoint, is written beside the run. A job of "flags" is a
+run of scripts/train.py whose second process gets a Ctrl-C once there is a checkpoint.
 """
 
 import importlib.util
@@ -45,9 +45,10 @@ def train(
     else:
         run.close(finished=True)
     assert run.state is not None
-    kept = run.state.learner.optimizer.state.values()
-    numbers = sum(moments["exp_avg"].numel() for moments in kept)
-    Path(f"{run.folder.path}-kept-{INDEX}").write_text(str(numbers))
+    kept = run.state.learner.tensors()["optimizer"]
+    for name, tensors in (("kept", kept), ("gathered", run.state.tensors()["optimizer"])):
+        numbers = sum(tensor.numel() for key, tensor in tensors.items() if key.endswith(".exp_avg"))
+        Path(f"{run.folder.path}-{name}-{INDEX}").write_text(str(numbers))
     for name in environment or {}:
         del os.environ[name]
     weights = [p.detach().double().sum().item() for p in run.player.model.parameters()]

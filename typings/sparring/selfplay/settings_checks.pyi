@@ -1,0 +1,1 @@
+from selfplay.settings_checks import *
