@@ -239,7 +239,7 @@ def figures(records: Sequence[Record], path: Path) -> None:
     FigureCanvasAgg(figure)
     panels = figure.subplots(len(games), 2, squeeze=False)
     for game, row in zip(games, panels, strict=True):
-        for axes, column, unit, label in ((row[0], 0, 1000, "thousand games"), (row[1], 1, 1, "seconds, one core")):
+        for axes, column, unit, label in ((row[0], 0, 1000, "thousand games"), (row[1], 1, 1, "CPU seconds")):
             for arm, runs in of_game(records, game).items():
                 points = list(zip(*(r["curve"] for r in runs), strict=False))
                 x = [statistics.median(p[column] for p in seeds) / unit for seeds in points]
@@ -251,7 +251,11 @@ def figures(records: Sequence[Record], path: Path) -> None:
                 axes.annotate(name, (1, height), xycoords=("axes fraction", "data"), ha="right", va="bottom")
             axes.set(xlabel=label, ylabel="NashConv (chips)", yscale="log", title=game)
             axes.grid(alpha=0.25, which="both")
-        row[0].legend(frameon=False, fontsize=8)
+    # An arm may be in one game only.
+    named = {
+        label: line for axes in panels[:, 0] for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=5, frameon=False, fontsize=9)
     figure.savefig(path)
 
 
