@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
-"""Of the folder's layout; raised when older programs could no longer read it."""
+FORMAT = 2
+"""Of the folder's layout and of what a run keeps in it; raised when one can no longer read what the other wrote."""
 PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 """Endings of files that loaders unpickle; no checkpoint holds one."""
 MANIFEST = "manifest.json"

@@ -50,9 +50,9 @@ class Shards:
     def whole(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return every process's optimizer tensors on the main one, on the CPU; on the others their own.
 
-        All processes must call it.
+        All processes must call it. A state that a checkpoint brought may be whole in all of them.
         """
-        return self.processes.to_main(tensors)
+        return self.processes.to_main(self.own(tensors))
 
     def _others(self) -> list[Parameter]:
         return [p for owner, part in enumerate(self.parts) if owner != self.processes.index for p in part]

@@ -284,7 +284,7 @@ def test_a_format_of_another_version_is_an_error_and_not_passed_over(tmp_path: P
     for step in (1, 2):
         last = save(tmp_path, step)
     edit(lambda entries: entries.update(format=99))(last)
-    with pytest.raises(ValueError, match="has format 99 and this program reads 1: use the version that wrote it"):
+    with pytest.raises(ValueError, match="has format 99 and this program reads 2: use the version that wrote it"):
         load(tmp_path)
     with pytest.raises(ValueError, match="has format 99"):
         save(tmp_path, 3)
