@@ -23,6 +23,7 @@ from sparring.agents.adapters import Adapters
 from sparring.envs import near
 
 from .groups import check_reply
+from .launch import without_engines
 from .pairs import Labelled, Pair, Weighted
 from .trl_rollout import make_rollout_func, outcome_reward, rollout_dataset
 from .trl_rows import conversation_rows, export, label_rows, preference_rows
@@ -114,7 +115,7 @@ def trl_update(
     }
     if peft_config is not None:
         _add_adapter(agent, peft_config, seed)
-    with _offline(), _own_state(), _own_randomness(), _left_as_found(agent.model, reference):
+    with without_engines(), _offline(), _own_state(), _own_randomness(), _left_as_found(agent.model, reference):
         trainer = _trainer(kind, agent, settings, reference)
         # In an order of ours: KTO takes rows as they come, and its batches compare one with the next.
         rows = _drawn(kept, np.random.default_rng(seed))

@@ -258,6 +258,15 @@ def test_a_learners_accelerator_keeps_its_settings(tiny: LanguageModelAgent, tmp
     Accelerator(gradient_accumulation_steps=1, cpu=True)
 
 
+def test_no_engine_is_started_whatever_was_launched(
+    tiny: LanguageModelAgent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The model plays between trainings: an engine, which may not even be installed, would take it apart."""
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    found = trl_update("dpo", tiny, some_pairs(tiny), output_dir=tmp_path, **SETTINGS)
+    assert found["trl/steps"] > 0
+
+
 def test_nobody_is_told_of_it(tiny: LanguageModelAgent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A user who has not asked to be offline is not reported to a hub either; `_no_network` would see the attempt."""
     from huggingface_hub import constants
