@@ -253,5 +253,14 @@ def _check_players(settings: Settings) -> None:
             f"hidden {settings.hidden} among {settings.heads} heads is {settings.hidden // settings.heads} each, which "
             f"must be even and above 0: set --hidden {8 * settings.heads}, for instance"
         )
-    if (settings.device or "").startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"device {settings.device!r} is not there: torch sees no GPU")
+    if settings.device:
+        _check_device(settings.device)
+
+
+def _check_device(name: str) -> None:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device {name!r} is none of torch's: set cpu, cuda, cuda:1, ...") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r} is not there: torch sees no GPU")

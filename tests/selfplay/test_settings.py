@@ -261,6 +261,7 @@ def test_a_misspelt_name_is_refused_with_the_near_one(name: str) -> None:
         ({"opponent": "pool", "pool_fixed": ["human"], "pool_mix": ["fixed=1"]}, "with scripts/play.py"),
         ({"update": "spin"}, "set --opponent to an agent, for instance optimal"),
         ({"update": "spin", "opponent": "pool"}, "set --opponent to an agent"),
+        ({"device": "gpu"}, "device 'gpu' is none of torch's: set cpu, cuda"),
         ({"hidden": 16, "heads": 3}, "hidden 16 among 3 heads is 5 each, .* set --hidden 24"),
         ({"hidden": 2, "heads": 4}, "hidden 2 among 4 heads is 0 each"),
         ({"opponent": "pool", "pool_mix": ["self=nan"]}, "pool_mix: self must be 0 or more and finite, not nan"),
