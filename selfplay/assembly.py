@@ -114,7 +114,7 @@ def make_learner(settings: Settings, player: LanguageModelAgent, processes: Proc
         critic=critic,
         critic_lr=settings.critic_lr,
         max_grad_norm=settings.max_grad_norm,
-        betas=(settings.momentum, 0.99),
+        betas=(settings.momentum, settings.adam_beta2),
         batch_tokens=settings.batch_tokens,
         gradient_checkpointing=settings.gradient_checkpointing,
         seed=settings.seed,

@@ -91,6 +91,7 @@ class Settings:
     baseline_decay: float = setting(0.999, "of the role-conditioned baseline (rae, kto), a game")
     max_grad_norm: float = setting(1.0, "longest gradient; longer ones are shortened")
     momentum: float = setting(0.0, "first beta of AdamW; in self-play momentum feeds cycles")
+    adam_beta2: float = setting(0.99, "second beta of AdamW; a smaller one lets one odd batch do less")
     warm_steps: int = setting(200, "steps of imitating random legal play before self-play; tiny model only")
     warm_lr: float = setting(3e-3, "learning rate of the warm start")
     lora: int = setting(0, "rank of LoRA adapters on a frozen base; 0 trains all weights")

@@ -33,7 +33,7 @@ ALLOWED: dict[str, str] = {
     "(1, inf)": "dual_clip",
     "(0, 1]": "gamma turn_decay",
     "[0, 1]": "lam",
-    "[0, 1)": "momentum baseline_decay",
+    "[0, 1)": "momentum adam_beta2 baseline_decay",
     "[0, 2147483647]": "seed",
 }
 """Where each number may lie, from the equations it is in: written here once more, apart from the table under test."""
@@ -118,9 +118,15 @@ def other(name: str) -> Any:
     if isinstance(value, list):
         return {"pool_fixed": ["random"], "guard_rules": ["entropy_floor=0.05"]}.get(name, ["self=1", "snapshots=1"])
     if name in NUMBERS:
-        return {"gamma": 0.9, "lam": 0.9, "momentum": 0.9, "baseline_decay": 0.9, "dual_clip": 3.0, "hidden": 72}.get(
-            name, next_to(value)
-        )
+        return {
+            "gamma": 0.9,
+            "lam": 0.9,
+            "momentum": 0.9,
+            "adam_beta2": 0.9,
+            "baseline_decay": 0.9,
+            "dual_clip": 3.0,
+            "hidden": 72,
+        }.get(name, next_to(value))
     return "other"
 
 
@@ -299,6 +305,8 @@ def test_the_learner_is_given_what_the_settings_say() -> None:
     player = make_player(spin, make_game(spin))
     assert make_learner(spin, player).anchor_every == 1
     assert make_learner(replace(spin, anchor_every=0), player).anchor_every == 0
+    damped = make_learner(Settings(momentum=0.5, adam_beta2=0.75, **tiny), player)
+    assert {group["betas"] for group in damped.optimizer.param_groups} == {(0.5, 0.75)}
     steered = make_learner(Settings(kl_target=0.5, kl_horizon=123, **tiny), player).objective
     assert isinstance(steered, PolicyGradient)
     assert steered.steered is not None
