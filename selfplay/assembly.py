@@ -115,6 +115,7 @@ def make_learner(settings: Settings, player: LanguageModelAgent, processes: Proc
         critic_lr=settings.critic_lr,
         max_grad_norm=settings.max_grad_norm,
         betas=(settings.momentum, settings.adam_beta2),
+        ema_decay=settings.ema_decay,
         batch_tokens=settings.batch_tokens,
         gradient_checkpointing=settings.gradient_checkpointing,
         seed=settings.seed,

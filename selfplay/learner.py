@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from sparring.agents import LanguageModelAgent, Reply
 from sparring.agents.prefix import Ids, aligned, columns_read, reply_logits, reply_logits_and_states
 from sparring.agents.whole import check_layers, whole_logits, whole_rows
 
+from .average import Average
 from .critic import Critic
 from .groups import AnyRow, Row, batches, share
 from .imitation import Imitation, Wanted
@@ -92,6 +94,7 @@ class Learner:
         max_grad_norm: float = 1.0,
         betas: tuple[float, float] = (0.0, 0.99),
         weight_decay: float = 0.0,
+        ema_decay: float = 0.0,
         batch_tokens: int = 1 << 15,
         gradient_checkpointing: bool = False,
         seed: int = 0,
@@ -112,6 +115,7 @@ class Learner:
             max_grad_norm: gradients longer than this are shortened to it.
             betas: of AdamW. The first is 0 because in self-play momentum turns rotation into growing cycles.
             weight_decay: of AdamW.
+            ema_decay: an update, of the average of the policy's weights that `averaged` gives; 0 keeps none.
             batch_tokens: most prompt tokens in one forward pass; it does not change the update.
             gradient_checkpointing: compute activations again in the backward pass instead of keeping them; it does not
                 change the update, but prompts are then read once a reply. A separate critic's are kept.
@@ -140,6 +144,8 @@ class Learner:
         """What schedules of the learning rate are multiplied by; a guard lowers it."""
         self.critic_factor = 1.0 if critic_lr is None else critic_lr / lr
         self.optimizer = torch.optim.AdamW(self._groups(lr), lr=lr, betas=betas, weight_decay=weight_decay)
+        trained = {n: p for n, p in agent.model.named_parameters() if p.requires_grad}
+        self.average = Average(trained, ema_decay) if ema_decay else None
         self.shards = Shards(self.optimizer, self.processes) if self.processes.shards else None
         self.reference: Reference | None = make_reference(agent) if self.objective.needs_reference else None
 
@@ -186,6 +192,8 @@ class Learner:
             steps += 1
             report.setdefault("grad_norm", norm)
         self.updates += 1
+        if self.average is not None:
+            self.average.update(self.updates)
         report = {"turns": len(items), **first.result(), **report, "steps": steps}
         # What broke is nothing to steer by, and is the guard's to judge.
         if math.isfinite(report["grad_norm"]):
@@ -208,6 +216,19 @@ class Learner:
                 "float32 (--dtype float32, --mixed_precision no)"
             )
         return tally.result()["loss"]
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Return a context in which the policy has the average of its weights, where one is kept."""
+        if self.average is None:
+            yield
+            return
+        try:
+            with self.average.in_place():
+                self.agent.flush()
+                yield
+        finally:
+            self.agent.flush()
 
     @torch.no_grad()
     def score(self, replies: Iterable[Reply], *, reference: bool = False) -> dict[Key, tuple[float, ...]]:
@@ -236,6 +257,8 @@ class Learner:
         """
         found = {"model": {n: p.data for n, p in self.agent.model.named_parameters() if p.requires_grad}}
         found["optimizer"] = optimizer_tensors(self.optimizer)
+        if self.average is not None:
+            found["average"] = self.average.tensors()
         if self.critic is not None:
             found["critic"] = dict(self.critic.state_dict())
         if self.reference is not None:
@@ -267,6 +290,8 @@ class Learner:
                 parameter.copy_(tensors["model"][name])
         kept = tensors["optimizer"] if self.shards is None else self.shards.own(tensors["optimizer"])
         load_optimizer(self.optimizer, dict(kept), state["optimizer"])
+        if self.average is not None:
+            self.average.load_tensors(tensors["average"])
         if self.critic is not None:
             self.critic.load_state_dict(dict(tensors["critic"]))
         if self.reference is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -224,9 +225,14 @@ class Run:
         return {} if self.guard is None else {"rollbacks": float(self.guard.rollbacks)}
 
     def _watch(self, generation: Generation | None, more: dict[str, float] | None = None) -> dict[str, float]:
-        measured = self.processes.from_main(lambda: self.recorder.watch(generation, more))
+        with self._averaged():
+            measured = self.processes.from_main(lambda: self.recorder.watch(generation, more))
         self._stale = False
         return measured
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        """Return a context in which the policy is the one that is measured and saved."""
+        return nullcontext() if self.state is None else self.state.learner.averaged()
 
     def _obey(self, update: int, metrics: Mapping[str, float]) -> Action:
         """Let the guard judge an update, and do as it says, which is returned."""
@@ -300,7 +306,8 @@ class Run:
 
         `broken` says why there is no model to measure or to save, where learning ended by a FloatingPointError.
         """
-        return self.processes.from_main(lambda: self._close(finished, broken))
+        with self._averaged():
+            return self.processes.from_main(lambda: self._close(finished, broken))
 
     def _close(self, finished: bool, broken: str) -> dict[str, Any]:
         if not broken:

@@ -92,6 +92,7 @@ class Settings:
     max_grad_norm: float = setting(1.0, "longest gradient; longer ones are shortened")
     momentum: float = setting(0.0, "first beta of AdamW; in self-play momentum feeds cycles")
     adam_beta2: float = setting(0.99, "second beta of AdamW; a smaller one lets one odd batch do less")
+    ema_decay: float = setting(0.0, "of the average of weights that is measured and saved, an update; 0: the last ones")
     warm_steps: int = setting(200, "steps of imitating random legal play before self-play; tiny model only")
     warm_lr: float = setting(3e-3, "learning rate of the warm start")
     lora: int = setting(0, "rank of LoRA adapters on a frozen base; 0 trains all weights")

@@ -88,7 +88,7 @@ RANGES: dict[str, Range] = {
     "dual_clip": ABOVE_1,
     **dict.fromkeys(("gamma", "turn_decay"), DISCOUNT),
     "lam": Range(0, 1),
-    **dict.fromkeys(("momentum", "adam_beta2", "baseline_decay"), DECAY),
+    **dict.fromkeys(("momentum", "adam_beta2", "ema_decay", "baseline_decay"), DECAY),
     # Numpy's global seed, which TRL sets, ends at twice this; updates are added to it.
     "seed": Range(0, 2**31 - 1),
 }
@@ -109,7 +109,7 @@ BY_UPDATE: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("eta", "eta_end"), ("sppo",)),
     "turn_decay": ("rft", "trl-sft"),
     # Those of TRL build an optimizer of TRL's, with its own numbers.
-    **dict.fromkeys(("momentum", "adam_beta2", "max_grad_norm", "shard_optimizer"), RULES),
+    **dict.fromkeys(("momentum", "adam_beta2", "ema_decay", "max_grad_norm", "shard_optimizer"), RULES),
 }
 """Settings that only some updates have."""
 

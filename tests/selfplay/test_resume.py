@@ -127,8 +127,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "critic_lr": 0.01,
         "epochs": 2,
     },
-    "unanchored": {"kl": 0.0, "guard_rules": ["entropy_floor=1e9", "finite=stop"], "opponent": "pool", **GROWING},
-    "kto": {"update": "kto", "beta": 0.3, "momentum": 0.9, "guard": "none"},
+    "unanchored": {
+        "kl": 0.0,
+        "ema_decay": 0.7,
+        "guard_rules": ["entropy_floor=1e9", "finite=stop"],
+        "opponent": "pool",
+        **GROWING,
+    },
+    "kto": {"update": "kto", "beta": 0.3, "momentum": 0.9, "ema_decay": 0.7, "guard": "none"},
     "match": {"measure": "match", "update": "reinforce", "retries": 1, "max_new_tokens": 3},
 }
 

@@ -33,7 +33,7 @@ ALLOWED: dict[str, str] = {
     "(1, inf)": "dual_clip",
     "(0, 1]": "gamma turn_decay",
     "[0, 1]": "lam",
-    "[0, 1)": "momentum adam_beta2 baseline_decay",
+    "[0, 1)": "momentum adam_beta2 ema_decay baseline_decay",
     "[0, 2147483647]": "seed",
 }
 """Where each number may lie, from the equations it is in: written here once more, apart from the table under test."""
@@ -123,6 +123,7 @@ def other(name: str) -> Any:
             "lam": 0.9,
             "momentum": 0.9,
             "adam_beta2": 0.9,
+            "ema_decay": 0.9,
             "baseline_decay": 0.9,
             "dual_clip": 3.0,
             "hidden": 72,
@@ -304,8 +305,12 @@ def test_the_learner_is_given_what_the_settings_say() -> None:
     spin = Settings(update="spin", opponent="optimal", **tiny)
     player = make_player(spin, make_game(spin))
     assert make_learner(spin, player).anchor_every == 1
-    assert make_learner(replace(spin, anchor_every=0), player).anchor_every == 0
-    damped = make_learner(Settings(momentum=0.5, adam_beta2=0.75, **tiny), player)
+    steady = make_learner(replace(spin, anchor_every=0), player)
+    assert steady.anchor_every == 0
+    assert steady.average is None
+    damped = make_learner(Settings(momentum=0.5, adam_beta2=0.75, ema_decay=0.9, **tiny), player)
+    assert damped.average is not None
+    assert damped.average.decay == 0.9
     assert {group["betas"] for group in damped.optimizer.param_groups} == {(0.5, 0.75)}
     steered = make_learner(Settings(kl_target=0.5, kl_horizon=123, **tiny), player).objective
     assert isinstance(steered, PolicyGradient)
