@@ -34,6 +34,7 @@ def tiny_agent(
     hidden: int = 64,
     layers: int = 2,
     heads: int = 4,
+    init_scale: float = 1.0,
     vocabulary: int = 2048,
     corpus_games: int = 200,
     name: str = "tiny",
@@ -47,6 +48,8 @@ def tiny_agent(
         hidden: width of the model.
         layers: its depth.
         heads: attention heads; half as many key-value heads if their number is even.
+        init_scale: what the first weights of its layers are multiplied by, embeddings left as they are: the larger, the
+            more two prompts differ to it that differ in a word or two.
         vocabulary: most entries of the tokenizer.
         corpus_games: random games of each game in the tokenizer's corpus.
         name: what the player is called.
@@ -77,6 +80,11 @@ def tiny_agent(
         # Not `torch.manual_seed`, which would seed the GPU's generators too.
         torch.default_generator.manual_seed(seed)
         model = Qwen3ForCausalLM(config)
+    with torch.no_grad():
+        for weight in model.model.layers.parameters():
+            # Not the scales of norms.
+            if weight.dim() == 2:
+                weight.mul_(init_scale)
     settings_of_generation = model.generation_config
     settings_of_generation.eos_token_id = tokenizer.eos_token_id
     settings_of_generation.pad_token_id = tokenizer.pad_token_id

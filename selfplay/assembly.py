@@ -72,6 +72,7 @@ def _make_tiny(settings: Settings, game: Game[Any]) -> LanguageModelAgent:
         hidden=settings.hidden,
         layers=settings.layers,
         heads=settings.heads,
+        init_scale=settings.init_scale,
         temperature=settings.temperature,
         max_new_tokens=settings.max_new_tokens,
         batch_tokens=settings.batch_tokens,

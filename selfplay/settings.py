@@ -101,6 +101,7 @@ class Settings:
     hidden: int = setting(64, "width of the tiny model")
     layers: int = setting(2, "depth of the tiny model")
     heads: int = setting(4, "attention heads of the tiny model")
+    init_scale: float = setting(1.0, "of the tiny model: what the first weights of its layers are multiplied by")
     temperature: float = setting(1.0, "of sampling")
     max_new_tokens: int | None = setting(None, "most tokens of a reply; the model's own setting if not given")
     retries: int = setting(0, "illegal replies that may be taken back in a turn; 0 forfeits at once")

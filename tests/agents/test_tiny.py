@@ -38,6 +38,15 @@ def test_a_seed_gives_the_same_model_and_tokenizer(tiny: LanguageModelAgent) -> 
     assert not torch.equal(weights(other), weights(tiny))
 
 
+def test_layers_begin_as_large_as_asked_and_all_else_as_usual(tiny: LanguageModelAgent) -> None:
+    large = dict(tiny_agent(make("KuhnPoker-v0"), corpus_games=20, init_scale=2.0).model.named_parameters())
+    scaled = {name for name, weight in tiny.model.named_parameters() if torch.equal(large[name], 2 * weight)}
+    kept = {name for name, weight in tiny.model.named_parameters() if torch.equal(large[name], weight)}
+    assert scaled | kept == large.keys()
+    assert scaled == {name for name in large if "_proj" in name}
+    assert "model.embed_tokens.weight" in kept
+
+
 def test_the_global_generators_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     # Seeding through torch.manual_seed would reach the GPU's generators, which are not put back.
     monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("the GPU's generators were seeded"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from trl import TrlParser
 
@@ -29,7 +30,7 @@ ALLOWED: dict[str, str] = {
     "[2, inf)": "width samples hidden",
     "[0, inf)": "lora warm_steps transcripts anchor_every retries threads entropy entropy_end kl kl_end nll threshold",
     "(0, inf)": "lr lr_end critic_lr warm_lr max_grad_norm temperature lora_alpha clip clip_high value_clip "
-    "value_weight kl_stop kl_target kl_horizon beta beta_end eta eta_end",
+    "value_weight kl_stop kl_target kl_horizon beta beta_end eta eta_end init_scale",
     "(1, inf)": "dual_clip",
     "(0, 1]": "gamma turn_decay",
     "[0, 1]": "lam",
@@ -54,7 +55,7 @@ EFFECT: dict[str, tuple[dict[str, Any], ...]] = {
     **dict.fromkeys(("width", "rollouts"), ({"update": "dpo", "groups": "branch"},)),
     **dict.fromkeys(("pool_mix", "pool_draw", "pool_size", "snapshot_every", "pool_weighting"), (POOL,)),
     "pool_fixed": (POOL | {"pool_mix": ["self=0.5", "fixed=0.5"]},),
-    **dict.fromkeys(("hidden", "layers", "heads", "warm_steps", "warm_lr"), ({},)),
+    **dict.fromkeys(("hidden", "layers", "heads", "init_scale", "warm_steps", "warm_lr"), ({},)),
     **dict.fromkeys(
         ("dtype", "attn_implementation", "trust_remote_code", "thinking"),
         (LOADING, {"opponent": "a/b"}, POOL | {"pool_fixed": ["a/b"], "pool_mix": ["fixed=1"]}),
@@ -91,7 +92,10 @@ NO_EFFECT: list[tuple[str, dict[str, Any], str]] = [
     ("pool_weighting", NO_SNAPSHOTS, "a weight of snapshots"),
     ("pool_weighting", POOL | {"pool_draw": "uniform"}, "--pool_draw pfsp"),
     ("pool_fixed", POOL, "a weight of fixed"),
-    *((name, LOADING, "is for the tiny model") for name in ("hidden", "layers", "heads", "warm_steps", "warm_lr")),
+    *(
+        (name, LOADING, "is for the tiny model")
+        for name in ("hidden", "layers", "heads", "init_scale", "warm_steps", "warm_lr")
+    ),
     ("warm_lr", {"warm_steps": 0}, "--warm_steps above 0"),
     *(
         (name, {"opponent": opponent}, "is for loaded models")
@@ -308,6 +312,8 @@ def test_the_learner_is_given_what_the_settings_say() -> None:
     steady = make_learner(replace(spin, anchor_every=0), player)
     assert steady.anchor_every == 0
     assert steady.average is None
+    first, large = (make_player(replace(spin, init_scale=k), make_game(spin)).model for k in (1.0, 3.0))
+    assert torch.equal(3 * first.model.layers[0].mlp.up_proj.weight, large.model.layers[0].mlp.up_proj.weight)
     damped = make_learner(Settings(momentum=0.5, adam_beta2=0.75, ema_decay=0.9, **tiny), player)
     assert damped.average is not None
     assert damped.average.decay == 0.9
