@@ -43,6 +43,7 @@ GOALS = {"KuhnPoker-v0": 0.05, "LeducPoker-v0": 0.5}
 UNIFORM = {"KuhnPoker-v0": 11 / 12, "LeducPoker-v0": 4.7472}
 """NashConv of uniform legal play, in chips."""
 
+PROCESSES = "nproc_per_node"
 Settings = dict[str, Any]
 Record = dict[str, Any]
 
@@ -98,13 +99,14 @@ RUNS: dict[str, dict[str, Settings]] = {
         "rae+pool": LEDUC | LEDUC_KL | {"opponent": "pool"},
         "dpo": LEDUC | BRANCH | {"beta": 0.06, "beta_end": 0.02},
         "sppo": LEDUC | SPPO | {"eta": 35.0, "eta_end": 150.0},
+        # Two processes, because most of a large batch is playing, which they share.
         "long": LEDUC
         | BY_STATE
-        | {"threads": 2, "games": 1_280_000, "batch_games": 1024, "warm_steps": 800, "measure_every": 50}
-        | {"kl": 2.0, "kl_end": 0.15, "lr_end": 1e-4},
+        | {PROCESSES: 2, "games": 1_850_000, "batch_games": 4096, "in_flight": 4096}
+        | {"kl": 0.75, "kl_end": 0.35, "ema_decay": 0.98},
     },
 }
-"""Settings of scripts/train.py, by game and arm; what is not said is its default."""
+"""Settings of scripts/train.py, by game and arm; what is not said is its default. `PROCESSES` is torchrun's."""
 
 
 def settings_of(game: str, arm: str, seed: int, share: float) -> Settings:
@@ -117,16 +119,19 @@ def settings_of(game: str, arm: str, seed: int, share: float) -> Settings:
 def one_run(arm: str, settings: Settings, folder: Path) -> Record:
     """Train once in a process of its own; returns its end and its curve of [games, seconds, NashConv]."""
     out = folder / f"{settings['game']}-{arm}-{settings['seed']}"
-    flags = [word for name, value in settings.items() for word in (f"--{name}", str(value))]
-    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *flags, "--out", str(out), "--transcripts", "0"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(settings.get("threads", 1)), "HF_HUB_OFFLINE": "1"}
+    several = [f"--{PROCESSES}", str(settings[PROCESSES])] if PROCESSES in settings else []
+    launcher = ["-m", "torch.distributed.run", "--standalone", *several] if several else []
+    flags = [word for name, value in settings.items() if name != PROCESSES for word in (f"--{name}", str(value))]
+    script = str(ROOT / "scripts" / "train.py")
+    command = [sys.executable, *launcher, script, *flags, "--out", str(out), "--transcripts", "0"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(flags)} failed: {done.stderr}")
     summary = json.loads((out / "summary.json").read_text())
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    # Other runs and whatever else the machine does take part of the cores: a run of one thread is told by its own.
-    share = 1.0 if "threads" in settings else summary["cpu_seconds"] / summary["seconds"]
+    # Other runs and whatever else the machine does take part of the cores: a run of one process is told by its own.
+    share = 1.0 if several else summary["cpu_seconds"] / summary["seconds"]
     curve = [[m["games"], round(m["seconds"] * share, 1), round(m["nashconv"], 4)] for m in metrics]
     kept = ("nashconv", "nashconv_legal", "illegal_rate", "games")
     seconds = {"seconds": round(summary["seconds"] * share, 1)}
@@ -173,10 +178,10 @@ def run_all(store: Store, todo: Sequence[tuple[str, Settings]], jobs: int) -> No
 
     left = [job for job in todo if not store.has(*job)]
     with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(run, [job for job in left if "threads" not in job[1]]))
+        list(pool.map(run, [job for job in left if PROCESSES not in job[1]]))
     # What takes several cores has them to itself.
     for job in left:
-        if "threads" in job[1]:
+        if PROCESSES in job[1]:
             run(job)
 
 
