@@ -55,7 +55,7 @@ KUHN: Settings = {
     "lr_end": 3e-5,
     "measure_every": 40,
 }
-# One wide layer tells cards apart in a third of the steps that two narrow ones take. It still takes some eighty, so
+# One wide layer tells cards apart in some hundred steps, two narrow ones in about 150. That is still a lot, so
 # that batches must not be large. With 200 steps of warm start rare prompts drifted into illegal replies, and a forfeit
 # of 13 chips then threw a run back from 1.0 to 2.7.
 LEDUC: Settings = {

@@ -33,18 +33,18 @@ class Average:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Return a context in which the weights are the average; they are put back to the bit."""
-        self._swap()
+        kept = {name: weight.clone() for name, weight in self.weights.items()}
+        # Ctrl-C may come at any line: the average is only read, so that it is whole in any case.
         try:
+            self._become(self.average)
             yield
         finally:
-            self._swap()
+            self._become(kept)
 
     @torch.no_grad()
-    def _swap(self) -> None:
+    def _become(self, tensors: Mapping[str, Tensor]) -> None:
         for name, weight in self.weights.items():
-            kept = weight.clone()
-            weight.copy_(self.average[name])
-            self.average[name].copy_(kept)
+            weight.copy_(tensors[name])
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the average."""

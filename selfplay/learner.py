@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -217,18 +217,10 @@ class Learner:
             )
         return tally.result()["loss"]
 
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
+    def averaged(self) -> AbstractContextManager[None]:
         """Return a context in which the policy has the average of its weights, where one is kept."""
-        if self.average is None:
-            yield
-            return
-        try:
-            with self.average.in_place():
-                self.agent.flush()
-                yield
-        finally:
-            self.agent.flush()
+        # The agent notices by itself that its weights change.
+        return nullcontext() if self.average is None else self.average.in_place()
 
     @torch.no_grad()
     def score(self, replies: Iterable[Reply], *, reference: bool = False) -> dict[Key, tuple[float, ...]]:
