@@ -238,6 +238,10 @@ class LanguageModelAgent:
             known = self._moves[move] = self._encode_move(f"[{move}]")
         return known
 
+    def encode_speech(self, text: str) -> Ids:
+        """Return the ids of a whole reply of free text, closed as a move is. Raises ValueError if it is longer."""
+        return self._encode_move(text)
+
     def _encode_move(self, text: str) -> Ids:
         ids = tuple(self.tokenizer(text, add_special_tokens=False).input_ids)
         if len(ids) > self.max_new_tokens:

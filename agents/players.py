@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sparring.envs import Prompt, Reply, read_move, uniform
 
 SPEECH = "I have nothing to add."
-"""What the random player says where the move is free text."""
+"""What the random player says where the move is free text and the game gives no example."""
 
 
 class PlayerLeft(Exception):
@@ -37,7 +37,7 @@ def pick(prompt: Prompt, row: ArrayLike) -> str:
 
 
 class RandomAgent:
-    """Plays each legal move with equal probability; where the move is free text it says `SPEECH`."""
+    """Plays each legal move with equal probability; where the move is free text, one of the prompt's speeches."""
 
     def __init__(self, *, name: str = "random") -> None:
         self.name = name
@@ -53,7 +53,8 @@ class RandomAgent:
 
 def _random_text(prompt: Prompt) -> str:
     if not prompt.legal:
-        return SPEECH
+        said = prompt.speeches or (SPEECH,)
+        return said[int(uniform(prompt.noise) * len(said))]
     return f"[{prompt.legal[int(uniform(prompt.noise) * len(prompt.legal))]}]"
 
 

@@ -16,6 +16,7 @@ from sparring.envs import Game, Match
 
 from .agent import uniform
 from .language_model import LanguageModelAgent
+from .players import SPEECH
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHAT_TEMPLATE = (
@@ -58,7 +59,7 @@ def tiny_agent(
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     games = [games] if isinstance(games, Game) else list(games)
-    corpus, moves = _corpus(games, seed, corpus_games)
+    corpus, replies, spoken = _corpus(games, seed, corpus_games)
     tokenizer = train_tokenizer(corpus, vocabulary)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -89,16 +90,16 @@ def tiny_agent(
     settings_of_generation.eos_token_id = tokenizer.eos_token_id
     settings_of_generation.pad_token_id = tokenizer.pad_token_id
     settings_of_generation.do_sample = True
-    settings_of_generation.max_new_tokens = settings.get("max_new_tokens") or _reply_length(tokenizer, moves)
-    if settings_of_generation.max_new_tokens > 1:
+    settings_of_generation.max_new_tokens = settings.get("max_new_tokens") or _reply_length(tokenizer, replies)
+    if settings_of_generation.max_new_tokens > 1 and not spoken:
         # Only where it matters: with a stop string in its config, `generate` asks for the tokenizer.
         settings_of_generation.stop_strings = ["]"]
     return LanguageModelAgent(model, tokenizer, name=name, **settings)
 
 
-def _reply_length(tokenizer: Any, moves: list[str]) -> int:
-    """Return most tokens of a reply: one where every move seen is one token, else room for longer unseen moves."""
-    longest = max((len(tokenizer(f"[{move}]").input_ids) for move in moves), default=32)
+def _reply_length(tokenizer: Any, replies: list[str]) -> int:
+    """Return most tokens of a reply: one where every reply seen is one token, else room for longer unseen ones."""
+    longest = max((len(tokenizer(reply).input_ids) for reply in replies), default=32)
     return 1 if longest == 1 else 2 * longest
 
 
@@ -135,17 +136,26 @@ def train_tokenizer(corpus: Iterable[str], vocabulary: int) -> Any:
     )
 
 
-def _corpus(games: list[Game[Any]], seed: int, count: int) -> tuple[list[str], list[str]]:
-    """Return the prompts of random games, and every legal move that came up."""
+def _corpus(games: list[Game[Any]], seed: int, count: int) -> tuple[list[str], list[str], bool]:
+    """Return the prompts of random games, every reply that might be given in them, and whether any is free text."""
     prompts: list[str] = []
-    moves: dict[str, None] = {}
+    replies: dict[str, None] = {}
+    spoken = False
     for game in games:
         for index in range(count):
-            match = Match(game, np.random.default_rng([seed, index]))
+            # What a judge would say adds no words.
+            match = Match(game, np.random.default_rng([seed, index]), deferred=True)
             while match.seat is not None:
                 prompts.append(match.prompt)
-                legal = match.legal or ("yes",)
-                moves.update(dict.fromkeys(legal if match.legal else ()))
-                match.step(f"[{legal[int(uniform(seed + index, match.turns) * len(legal))]}]")
-    # Moves once more by themselves, so that rare ones too are whole tokens.
-    return prompts + [f"[{move}]" for move in moves] * 8, list(moves)
+                spoken |= match.legal is None
+                possible = _possible(match)
+                replies.update(dict.fromkeys(possible))
+                match.step(possible[int(uniform(seed + index, match.turns) * len(possible))])
+    # Replies once more by themselves, so that rare ones too are whole tokens.
+    return prompts + list(replies) * 8, list(replies), spoken
+
+
+def _possible(match: Match[Any]) -> tuple[str, ...]:
+    if match.legal is None:
+        return match.game.speeches(match.state) or (SPEECH,)
+    return tuple(f"[{move}]" for move in match.legal)

@@ -1,30 +1,39 @@
 """Two-player language games: rules, prompts, moves, rewards, and their Gymnasium and PettingZoo views."""
 
 from .aec_view import aec_env
-from .check import ContractError, check_game
-from .game import Ending, Game, near
+from .check import check_game
+from .check_cases import ContractError
+from .game import Ending, Game, Refused, Void, near
 from .gym_view import TextGameEnv
-from .match import Match
+from .judging import Case, Judge, Statement, Verdict
+from .match import Match, judge_of
 from .prompt import Message, Opponent, Prompt, Reply, ask, mix, uniform, uniforms
 from .reading import Problem, Reading, public_text, read_move
-from .registry import GameSpec, list_games, make, read_options, register
+from .registry import GameSpec, list_games, make, read_options, register, register_family
 
 __all__ = [
+    "Case",
     "ContractError",
     "Ending",
     "Game",
     "GameSpec",
+    "Judge",
     "Match",
     "Message",
     "Opponent",
     "Problem",
     "Prompt",
     "Reading",
+    "Refused",
     "Reply",
+    "Statement",
     "TextGameEnv",
+    "Verdict",
+    "Void",
     "aec_env",
     "ask",
     "check_game",
+    "judge_of",
     "list_games",
     "make",
     "mix",
@@ -33,6 +42,7 @@ __all__ = [
     "read_move",
     "read_options",
     "register",
+    "register_family",
     "uniform",
     "uniforms",
 ]

@@ -12,10 +12,10 @@ import numpy as np
 from gymnasium.spaces import Dict
 from pettingzoo import AECEnv
 
-from .game import Ending, Game
+from .game import Game
 from .match import Match
 from .reading import Reading
-from .views import UNREAD, build, draw, prompt_space, reply_space, report, report_reading, shown
+from .views import CUT, UNREAD, build, draw, prompt_space, reply_space, report, report_reading, shown
 
 SEATS = ("seat_0", "seat_1")
 
@@ -105,7 +105,7 @@ class TextGameAECEnv(AECEnv):  # type: ignore[misc]
         """Do nothing: there is nothing to release."""
 
     def _publish(self, match: Match[Any]) -> None:
-        truncated = match.ending is Ending.TRUNCATED
+        truncated = match.ending in CUT
         over = match.ending is not None
         self.rewards = dict(zip(SEATS, match.rewards, strict=True))
         self.terminations = dict.fromkeys(SEATS, over and not truncated)

@@ -13,12 +13,13 @@ import pickle
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
+from .check_cases import Spot, broken, check_figures, moves_of, settled
 from .game import Game
 from .reading import read_move
 from .registry import make
@@ -26,24 +27,7 @@ from .registry import make
 MOST_DEALS = 200_000
 """Deals beyond this number are not added up."""
 NO_MOVE = "no such move"
-SPEECH = "I have made up my mind, and I will say so at some length. " * 10
-
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
-
-
-class ContractError(AssertionError):
-    """A game breaks a law of `Game`; the message says which and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """One state of a random game, before and after which nothing may have changed."""
-
-    game: Game[Any]
-    state: Any
-    rng: np.random.Generator
-    known: dict[tuple[int, str], tuple[str, tuple[str, ...] | None]]
-    """What was shown and legal when a seat to move had an observation: (seat, observation) -> (prompt, moves)."""
 
 
 def check_game(game: Game[Any] | str, *, games: int = 50, seed: int = 0) -> None:
@@ -76,22 +60,22 @@ def _walk(spot: Spot) -> None:
     game = spot.game
     for _ in range(game.max_turns + 1):
         seat = game.seat(spot.state)
+        if seat is None and game.case(spot.state) is not None:
+            for law in EVERYWHERE:
+                law(spot)
+            spot = replace(spot, state=settled(spot))
+            continue
         if seat is not None and (type(seat) is not int or seat not in (0, 1)):
-            _broken(game, f"seat() returned {seat!r}", "return 0, 1, or None when the game is over")
+            broken(game, f"seat() returned {seat!r}", "return 0, 1, or None when the game is over")
         for law in EVERYWHERE if seat is not None else (*EVERYWHERE, *AT_THE_END):
             law(spot)
         if seat is None:
             return
         for law in DURING:
             law(spot)
-        legal = game.legal(spot.state)
-        move = SPEECH.strip() if legal is None else legal[spot.rng.integers(len(legal))]
-        spot = replace(spot, state=game.play(spot.state, move))
-    _broken(game, f"it went on after max_turns = {game.max_turns} moves", "end it sooner or raise max_turns")
-
-
-def _broken(game: Game[Any], law: str, remedy: str, cause: BaseException | None = None) -> NoReturn:
-    raise ContractError(f"{game.name}: {law}; {remedy}") from cause
+        moves = moves_of(game, spot.state)
+        spot = replace(spot, state=game.play(spot.state, moves[spot.rng.integers(len(moves))]))
+    broken(game, f"it went on after max_turns = {game.max_turns} moves", "end it sooner or raise max_turns")
 
 
 def _global_rngs() -> tuple[object, ...]:
@@ -101,18 +85,18 @@ def _global_rngs() -> tuple[object, ...]:
 
 def _check_global_rngs(game: Game[Any], before: tuple[object, ...]) -> None:
     if _global_rngs() != before:
-        _broken(game, "it draws from or seeds a global random generator", "use the rng that deal() is given")
+        broken(game, "it draws from or seeds a global random generator", "use the rng that deal() is given")
 
 
 def _check_settings(game: Game[Any]) -> None:
     rules = (game.rules,) * 2 if isinstance(game.rules, str) else game.rules
     if not (isinstance(rules, tuple) and len(rules) == 2 and all(isinstance(r, str) for r in rules)):
-        _broken(game, "rules are not text", "make `rules` a string, or a pair of strings for two roles")
+        broken(game, "rules are not text", "make `rules` a string, or a pair of strings for two roles")
     low, high = game.reward_range
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        _broken(game, f"reward_range is {game.reward_range}", "give two finite numbers, the lowest first")
+        broken(game, f"reward_range is {game.reward_range}", "give two finite numbers, the lowest first")
     if game.max_turns < 1 or game.max_prompt < 1:
-        _broken(game, "max_turns and max_prompt must be at least 1", "raise them")
+        broken(game, "max_turns and max_prompt must be at least 1", "raise them")
     _check_copies(game, game, "the game itself")
 
 
@@ -121,22 +105,22 @@ def _check_copies(game: Game[Any], thing: Any, what: str) -> tuple[Any, Any]:
     try:
         return pickle.loads(pickle.dumps(thing)), copy.deepcopy(thing)
     except Exception as error:  # noqa: BLE001
-        _broken(game, f"{what} does not pickle and copy ({error})", "keep lambdas and open files out of it", error)
+        broken(game, f"{what} does not pickle and copy ({error})", "keep lambdas and open files out of it", error)
 
 
 def _check_deal(game: Game[Any], state: Any, seed: list[int]) -> None:
     """The same seed deals the same game again, also from a copy of the game."""
     for dealer in (game, copy.deepcopy(game)):
         if dealer.deal(np.random.default_rng(seed)) != state:
-            _broken(
+            broken(
                 game,
                 "the same seed deals two games",
                 "let deal() use its rng alone, shuffle no list that it keeps, and make states compare equal",
             )
     if (earned := _earned(game, state)) != (0, 0):
-        _broken(game, f"a deal has earned {earned} already", "let earned() be (0.0, 0.0) before the first move")
+        broken(game, f"a deal has earned {earned} already", "let earned() be (0.0, 0.0) before the first move")
     if game.seat(state) is None:
-        _broken(game, "a deal is over before the first move", "deal states in which somebody is to move")
+        broken(game, "a deal is over before the first move", "deal states in which somebody is to move")
 
 
 def _check_state(spot: Spot) -> None:
@@ -146,9 +130,9 @@ def _check_state(spot: Spot) -> None:
     try:
         same = hash(spot.state) == hash(pickled) == hash(copied)
     except TypeError as error:
-        _broken(spot.game, f"a state is not hashable ({error})", remedy, error)
+        broken(spot.game, f"a state is not hashable ({error})", remedy, error)
     if not (same and spot.state == pickled == copied):
-        _broken(spot.game, "a state differs from its own copy", remedy)
+        broken(spot.game, "a state differs from its own copy", remedy)
 
 
 def _check_observations(spot: Spot) -> None:
@@ -157,7 +141,7 @@ def _check_observations(spot: Spot) -> None:
         try:
             text = spot.game.observation(spot.state, seat)
         except Exception as error:  # noqa: BLE001
-            _broken(
+            broken(
                 spot.game,
                 f"observation() of seat {seat} raised {error!r}",
                 "describe any state to both",
@@ -165,7 +149,7 @@ def _check_observations(spot: Spot) -> None:
             )
         _check_text(spot.game, text, f"observation of seat {seat}")
         if text != spot.game.observation(copy.deepcopy(spot.state), seat):
-            _broken(
+            broken(
                 spot.game,
                 "equal states are observed in two ways",
                 "compute observation() from the state alone",
@@ -174,16 +158,16 @@ def _check_observations(spot: Spot) -> None:
 
 def _check_text(game: Game[Any], text: object, what: str) -> None:
     if type(text) is not str:
-        _broken(game, f"the {what} is {type(text).__name__}", "return a str")
+        broken(game, f"the {what} is {type(text).__name__}", "return a str")
     if len(text) > game.max_prompt:
-        _broken(
+        broken(
             game,
             f"the {what} has {len(text)} characters",
             f"keep to max_prompt = {game.max_prompt}, or raise it",
         )
     control = _CONTROL.search(text)
     if control is not None:
-        _broken(
+        broken(
             game,
             f"the {what} has a control character, {control[0]!r}",
             "show printable text and newlines only",
@@ -194,8 +178,9 @@ def _check_rewards(spot: Spot) -> None:
     """Two finite numbers; nothing before the end."""
     rewards = spot.game.rewards(spot.state)
     _check_pair(spot.game, rewards, "rewards()")
-    if spot.game.seat(spot.state) is not None and rewards != (0, 0):
-        _broken(spot.game, f"an unfinished game has rewards {rewards}", "return (0.0, 0.0) before the end")
+    over = spot.game.seat(spot.state) is None and spot.game.case(spot.state) is None
+    if not over and rewards != (0, 0):
+        broken(spot.game, f"an unfinished game has rewards {rewards}", "return (0.0, 0.0) before the end")
 
 
 def _check_earned(spot: Spot) -> None:
@@ -207,25 +192,35 @@ def _earned(game: Game[Any], state: Any) -> tuple[float, float]:
     try:
         earned = game.earned(state)
     except Exception as error:  # noqa: BLE001
-        _broken(game, f"earned() raised {error!r}", "say of any state what each seat has earned so far", error)
+        broken(game, f"earned() raised {error!r}", "say of any state what each seat has earned so far", error)
     _check_two(game, earned, "earned()")
     if not all(map(math.isfinite, earned)):
-        _broken(game, f"earned() returned {earned}", "return two finite numbers")
+        broken(game, f"earned() returned {earned}", "return two finite numbers")
     return earned
+
+
+def _check_speeches(spot: Spot) -> None:
+    """What might be said is read as it stands, and depends on nothing that the seat cannot know."""
+    game, state = spot.game, spot.state
+    if game.legal(state) is not None:
+        return
+    for speech in game.speeches(state):
+        if type(speech) is not str or read_move(speech, None, brackets=game.keeps_brackets).move != speech:
+            broken(game, f"the speech {speech!r} is not read as it stands", "give printable text on one line")
 
 
 def _check_two(game: Game[Any], pair: Any, what: str) -> None:
     if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(r, int | float) for r in pair)):
-        _broken(game, f"{what} returned {pair!r}", "return a tuple of two floats, one a seat")
+        broken(game, f"{what} returned {pair!r}", "return a tuple of two floats, one a seat")
 
 
 def _check_pair(game: Game[Any], pair: Any, what: str) -> None:
     _check_two(game, pair, what)
     low, high = game.reward_range
     if not all(low <= reward <= high for reward in pair):
-        _broken(game, f"{what} returned {pair}", f"keep to reward_range = {game.reward_range}, or widen it")
+        broken(game, f"{what} returned {pair}", f"keep to reward_range = {game.reward_range}, or widen it")
     if game.zero_sum and not math.isclose(sum(pair), 0.0, abs_tol=1e-9):
-        _broken(game, f"{what} returned {pair}, not zero-sum", "set zero_sum = False, or make the two sum to zero")
+        broken(game, f"{what} returned {pair}, not zero-sum", "set zero_sum = False, or make the two sum to zero")
 
 
 def _check_legal(spot: Spot) -> None:
@@ -234,22 +229,22 @@ def _check_legal(spot: Spot) -> None:
     if legal is None:
         return
     if not (isinstance(legal, tuple) and legal):
-        _broken(
+        broken(
             game,
             f"legal() returned {legal!r} in an unfinished game",
             "return a tuple of moves, or None for speech",
         )
     if len(set(legal)) != len(legal):
-        _broken(game, f"legal moves repeat: {legal}", "list each move once")
+        broken(game, f"legal moves repeat: {legal}", "list each move once")
     for move in legal:
         if type(move) is not str or read_move(f"I play [ {move} ].", legal).move != move:
-            _broken(
+            broken(
                 game,
                 f"the legal move {move!r} is not canonical",
                 "write it in lower case, without brackets, double spaces or outer spaces, in at most 64 characters",
             )
     if legal != game.legal(copy.deepcopy(spot.state)):
-        _broken(
+        broken(
             game,
             "equal states have different legal moves",
             "compute legal() from the state alone, in one order",
@@ -263,9 +258,10 @@ def _check_prompt(spot: Spot) -> None:
     assert seat is not None
     prompt = game.prompt(state, seat)
     _check_text(game, prompt, "prompt")
-    now = (prompt, game.legal(state))
+    legal = game.legal(state)
+    now = (prompt, game.speeches(state) if legal is None else legal)
     if spot.known.setdefault((seat, game.observation(state, seat)), now) != now:
-        _broken(
+        broken(
             game,
             "the same observation came with another prompt or other legal moves",
             "show in observation() all that they depend on, and let them depend on nothing hidden",
@@ -276,16 +272,16 @@ def _check_play(spot: Spot) -> None:
     """A move gives a new state and leaves the old one; what is not legal raises ValueError."""
     game, state, legal = spot.game, spot.state, spot.game.legal(spot.state)
     before = copy.deepcopy(state)
-    for move in (SPEECH.strip(),) if legal is None else legal:
+    for move in moves_of(game, state):
         after = game.play(state, move)
         if state != before or hash(state) != hash(before):
-            _broken(
+            broken(
                 game,
                 f"play({move!r}) changed the state it was given",
                 "return a new state; see dataclasses.replace",
             )
         if after != game.play(before, move):
-            _broken(game, f"play({move!r}) gives two results", "put all chance into deal()")
+            broken(game, f"play({move!r}) gives two results", "put all chance into deal()")
     if legal is not None:
         _check_refused(game, state, NO_MOVE, "an illegal move")
 
@@ -297,8 +293,8 @@ def _check_refused(game: Game[Any], state: Any, move: str, what: str) -> None:
     except ValueError:
         return
     except Exception as error:  # noqa: BLE001
-        _broken(game, f"play() raised {type(error).__name__} for {what}", remedy, error)
-    _broken(game, f"play() accepted {what}, {move!r}", remedy)
+        broken(game, f"play() raised {type(error).__name__} for {what}", remedy, error)
+    broken(game, f"play() accepted {what}, {move!r}", remedy)
 
 
 def _check_forfeits(spot: Spot) -> None:
@@ -308,7 +304,7 @@ def _check_forfeits(spot: Spot) -> None:
         rewards = game.forfeit(spot.state, seat)
         _check_pair(game, rewards, f"forfeit() of seat {seat}")
         if rewards[seat] > game.reward_range[0]:
-            _broken(
+            broken(
                 game,
                 f"a forfeit pays seat {seat} {rewards[seat]:g}, more than the worst loss",
                 f"pay it {game.reward_range[0]:g}, or a losing player learns to forfeit",
@@ -332,7 +328,7 @@ def _check_deals(game: Game[Any], seen: list[Any]) -> None:
         return
     total = math.fsum(chance for _, chance in listed)
     if not math.isclose(total, 1.0, abs_tol=1e-9) or any(chance <= 0 for _, chance in listed):
-        _broken(
+        broken(
             game,
             f"the probabilities of deals() sum to {total:g}",
             "list every deal once, each above 0, in all 1",
@@ -340,7 +336,7 @@ def _check_deals(game: Game[Any], seen: list[Any]) -> None:
     states = {state for state, _ in listed}
     for state in seen:
         if state not in states:
-            _broken(
+            broken(
                 game,
                 f"deal() gave {state!r}, which deals() does not list",
                 "let both describe the same deals",
@@ -349,5 +345,5 @@ def _check_deals(game: Game[Any], seen: list[Any]) -> None:
 
 Law = Callable[[Spot], None]
 EVERYWHERE: tuple[Law, ...] = (_check_state, _check_observations, _check_rewards, _check_earned)
-DURING: tuple[Law, ...] = (_check_legal, _check_prompt, _check_play, _check_forfeits)
-AT_THE_END: tuple[Law, ...] = (_check_frozen,)
+DURING: tuple[Law, ...] = (_check_legal, _check_speeches, _check_prompt, _check_play, _check_forfeits)
+AT_THE_END: tuple[Law, ...] = (_check_frozen, check_figures)

@@ -7,12 +7,14 @@ pickled for free. How a reply is read stands in `reading`, who moves when in `ma
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
+
+from .judging import Case, Judge, Verdict
 
 State = TypeVar("State")
 
@@ -26,6 +28,17 @@ class Ending(StrEnum):
     """A seat gave an illegal or unreadable reply and had no retries left."""
     TRUNCATED = "truncated"
     """The game reached its `max_turns`."""
+    VOID = "void"
+    """Nobody's doing: a judge gave no verdict, or code that is not the game's failed. Both rewards are 0, and the game
+    counts for nobody."""
+
+
+class Refused(ValueError):
+    """What `play` raises for free text that the rules do not allow; the message tells its author what to do."""
+
+
+class Void(Exception):
+    """What `play` raises where the game cannot go on through no seat's doing; the message says why."""
 
 
 class Game(ABC, Generic[State]):
@@ -51,6 +64,17 @@ class Game(ABC, Generic[State]):
     """Whether prompts list the legal moves."""
     skins: ClassVar[tuple[str, ...]] = ("plain",)
     """Names of the wordings that the constructor's `skin=` takes."""
+    roles: tuple[str, str] = ("", "")
+    """What the seats are, where their parts differ."""
+    source: ClassVar[str] = ""
+    """Where the game comes from, for tables: a paper, a book."""
+    figure: str = ""
+    """Which of `figures` says how well two copies of one policy play, from 0 to 1; empty: none does."""
+    keeps_brackets: bool = False
+    """Whether free text keeps its square brackets; only for games that show it to the other seat in no such way that
+    it could pose as the referee's words."""
+    judge: Judge | None = None
+    """Who decides the cases of a game that cannot settle them itself."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -78,7 +102,11 @@ class Game(ABC, Generic[State]):
 
     @abstractmethod
     def play(self, state: State, move: str) -> State:
-        """Return the state after `move`; the old one still stands. Raise ValueError if it is not legal."""
+        """Return the state after `move`; the old one still stands. Raise ValueError if it is not legal.
+
+        Free text that the rules do not allow raises `Refused`, which is then an illegal reply; a game that cannot go on
+        through no seat's doing raises `Void`.
+        """
 
     @abstractmethod
     def rewards(self, state: State) -> tuple[float, float]:
@@ -91,6 +119,25 @@ class Game(ABC, Generic[State]):
         that pays only at the end leaves this alone.
         """
         return 0.0, 0.0
+
+    def case(self, state: State) -> Case | None:
+        """Return what the judge must decide where nobody is to move, or None where the game settles itself."""
+        return None
+
+    def settle(self, state: State, verdict: Verdict) -> State:
+        """Return the state after the verdict on its `case`. A pure function, as `play` is."""
+        raise NotImplementedError(f"{self.name} has cases; define settle(state, verdict)")
+
+    def figures(self, state: State) -> Mapping[str, float]:
+        """Return what else is worth averaging over finished games, by name: an agreement, a judge that was right."""
+        return {}
+
+    def speeches(self, state: State) -> tuple[str, ...]:
+        """Return examples of free text that the seat to move might say, by what it knows and no more.
+
+        The random player says them, and an untrained model learns its language from them.
+        """
+        return ()
 
     def deals(self) -> Iterable[tuple[State, float]]:
         """Yield every deal with its probability. Needed for exact evaluation only."""

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import gymnasium
 from gymnasium.error import ResetNeeded
 
-from .game import Ending, Game
+from .game import Game
 from .match import Match
 from .prompt import Opponent, ask, mix
 from .reading import Reading
-from .views import UNREAD, build, draw, prompt_space, reply_space, shown
+from .views import CUT, UNREAD, build, draw, prompt_space, reply_space, shown
 
 Result = tuple[str, float, bool, bool, dict[str, Any]]
 
@@ -29,7 +29,8 @@ class TextGameEnv(gymnasium.Env[str, str]):
     first `step` reports it and its action is not read.
 
     Any object is accepted as an action and judged by `read_move`. `terminated` is true when the game was played out
-    or forfeited, `truncated` at the turn limit. Stepping a finished game raises RuntimeError and changes nothing.
+    or forfeited, `truncated` at the turn limit and where it is void. Stepping a finished game raises RuntimeError and
+    changes nothing.
 
     `info` has `seat` (whose observation this is), `mover` (whose action was read and whose reward this is, -1 after
     reset), `legal_actions` (None where the move is free text, empty at the end), `ending`, `offender` (-1: nobody),
@@ -122,7 +123,9 @@ class TextGameEnv(gymnasium.Env[str, str]):
         while match.seat is not None and match.seat != self._learner:
             self._asked += 1
             noise = mix(self._key, self._asked)
-            prompt = ask(self.game, match.prompt, match.seat, match.legal, slot=(0, match.seat), noise=noise)
+            speeches = self.game.speeches(match.state) if match.legal is None else ()
+            slot = (0, match.seat)
+            prompt = ask(self.game, match.prompt, match.seat, match.legal, slot=slot, noise=noise, speeches=speeches)
             (reply,) = opponent.reply([prompt])
             match.step(reply.text)
 
@@ -132,7 +135,7 @@ class TextGameEnv(gymnasium.Env[str, str]):
             return match.prompt, 0.0, False, False, _info(match, reading, mover, seat)
         seat = max(mover, 0) if self._learner is None else self._learner
         info = _info(match, reading, mover, seat)
-        truncated = match.ending is Ending.TRUNCATED
+        truncated = match.ending in CUT
         return shown(match, seat), match.rewards[mover], not truncated, truncated, info
 
 

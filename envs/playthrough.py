@@ -30,7 +30,7 @@ MANNERS = (
     "[{other}] would be tempting, but [{move}]",
     "My move: [ {shout} ]",
 )
-SPEECH = "<think>They must not hear this.</think> Turn {turn}: I stand by what I said."
+SPEECH = "<think>They must not hear this.</think> {words}"
 RUBBISH = "I would rather [win at once\x07]."
 
 
@@ -55,7 +55,9 @@ def legal_replies(*, seed: int) -> Iterator[Any]:
 
         def reply(match: Match[Any], manner: str = manner) -> str:
             if match.legal is None:
-                return SPEECH.format(turn=match.turns)
+                said = match.game.speeches(match.state)
+                words = said[rng.integers(len(said))] if said else f"Turn {match.turns}: I stand by what I said."
+                return SPEECH.format(words=words)
             move, other = (match.legal[i] for i in rng.integers(len(match.legal), size=2))
             return manner.format(move=move, other=other, shout=move.upper())
 

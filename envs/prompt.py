@@ -41,6 +41,8 @@ class Prompt:
     """Which game and seat it belongs to, so that an engine can keep that seat's key-value cache."""
     noise: int = 0
     """64-bit key of this turn's random stream: the same key draws the same numbers."""
+    speeches: tuple[str, ...] = ()
+    """Where the move is free text: examples of what might be said, see `Game.speeches`."""
     player: str = ""
     """Which of an engine's policies answers; empty: the current one."""
 
@@ -80,9 +82,11 @@ def ask(
     *,
     slot: tuple[int, int] = (0, 0),
     noise: int = 0,
+    speeches: tuple[str, ...] = (),
 ) -> Prompt:
     """Return the prompt that shows `text` to a seat."""
-    return Prompt(messages=(Message("user", text),), game=game, seat=seat, legal=legal, slot=slot, noise=noise)
+    messages = (Message("user", text),)
+    return Prompt(messages=messages, game=game, seat=seat, legal=legal, slot=slot, noise=noise, speeches=speeches)
 
 
 def mix(key: int, step: int) -> int:

@@ -27,7 +27,22 @@ class GameSpec:
     """Constructor arguments unless `make` is given others."""
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Games of another library, which are known to it by name: `make("open_spiel/kuhn_poker")`."""
+
+    prefix: str
+    entry_point: str
+    """Where to import the class from, as `module:Class`. Its first argument is the game's name in that library; its
+    class method `names()` lists those that work."""
+    package: str
+    """What must be importable."""
+    extra: str
+    """What installs it: `pip install 'sparring[extra]'`."""
+
+
 _SPECS: dict[str, GameSpec] = {}
+_FAMILIES: dict[str, Family] = {}
 
 
 def register(id: str, entry_point: str | type[Game[Any]], **kwargs: Any) -> None:
@@ -47,34 +62,70 @@ def register(id: str, entry_point: str | type[Game[Any]], **kwargs: Any) -> None
         register_views(id)
 
 
+def register_family(prefix: str, entry_point: str, *, package: str, extra: str) -> None:
+    """Make the games of another library known as `prefix/name`. Nothing is imported before one is made."""
+    _FAMILIES[prefix] = Family(prefix, entry_point, package, extra)
+
+
 def make(id: str, *, show_legal: bool | None = None, **kwargs: Any) -> Game[Any]:
     """Build a game.
 
     Args:
-        id: a registered id, or `path/to/file.py:Class`, or `module:Class`.
+        id: a registered id, or `path/to/file.py:Class`, or `module:Class`, or `family/name` of another library's game.
         show_legal: whether prompts list the legal moves; None keeps the game's own setting.
         kwargs: the game's own settings, for instance `skin="obfuscated"`.
 
-    Raises ValueError for an unknown id (naming the near one) and for an unknown setting.
+    Raises ValueError for an unknown id (naming the near one) and for an unknown setting, ImportError saying what to
+    install where another library is missing.
     """
+    family, _, name = id.partition("/")
+    if family in _FAMILIES and id not in _SPECS and ":" not in id:
+        return _made(_member(_FAMILIES[family], name, kwargs), id, show_legal)
     spec = _SPECS.get(id) or (GameSpec(id, id) if ":" in id else None)
     if spec is None and id.endswith(".py"):
         raise ValueError(f"{id!r} names a file; name the game in it too, as {id}:MyGame")
     if spec is None:
-        raise ValueError(f"unknown game {id!r}.{near(id, _SPECS)}")
+        raise ValueError(f"unknown game {id!r}.{near(id, [*_SPECS, *(f'{prefix}/...' for prefix in _FAMILIES)])}")
     cls = _load(spec.entry_point)
     settings = {**spec.kwargs, **kwargs}
     _check_settings(cls, id, settings)
-    game = cls(**settings)
-    game.name = id if id in _SPECS else cls.__name__
+    return _made(cls(**settings), id if id in _SPECS else cls.__name__, show_legal)
+
+
+def _made(game: Game[Any], name: str, show_legal: bool | None) -> Game[Any]:
+    game.name = name
     if show_legal is not None:
         game.show_legal = show_legal
     return game
 
 
-def list_games() -> list[str]:
-    """Return the registered ids, sorted."""
-    return sorted(_SPECS)
+def _member(family: Family, name: str, settings: dict[str, Any]) -> Game[Any]:
+    """Return a game of another library."""
+    cls: Any = _load(_installed(family).entry_point)
+    _check_settings(cls, f"{family.prefix}/{name}", settings)
+    game: Game[Any] = cls(name, **settings)
+    return game
+
+
+def _installed(family: Family) -> Family:
+    if importlib.util.find_spec(family.package) is None:
+        raise ImportError(
+            f"the games of {family.prefix} need {family.package}; install it: pip install 'sparring[{family.extra}]'"
+        )
+    return family
+
+
+def list_games(family: str | None = None) -> list[str]:
+    """Return the registered ids, sorted, or the ids of the games of another library that work here.
+
+    Raises ValueError for a family that is not known, ImportError where its library is missing.
+    """
+    if family is None:
+        return sorted(_SPECS)
+    if family not in _FAMILIES:
+        raise ValueError(f"unknown family {family!r}.{near(family, _FAMILIES)}")
+    cls: Any = _load(_installed(_FAMILIES[family]).entry_point)
+    return [f"{family}/{name}" for name in sorted(cls.names())]
 
 
 def read_options(words: Iterable[str]) -> dict[str, Any]:

@@ -206,6 +206,8 @@ class _Builder(Generic[State]):
 
     def _visit(self, state: State) -> None:
         seat = self.game.seat(state)
+        if seat is None and self.game.case(state) is not None:
+            raise NotEnumerable(f"{self.game.name} is decided by a judge, so it has no tree; play matches instead")
         if seat is None:
             self.seats.append(-1)
             self.asked.append(-1)

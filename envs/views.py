@@ -18,7 +18,14 @@ from .text_space import AnyText
 
 UNREAD = Reading(None, None)
 """What an action is reported as when nobody's action has been read."""
-_WHY = {Ending.PLAYED: "", Ending.ILLEGAL: " by an illegal reply", Ending.TRUNCATED: " at the turn limit"}
+CUT = (Ending.TRUNCATED, Ending.VOID)
+"""Endings that are no ending by the rules."""
+_WHY = {
+    Ending.PLAYED: "",
+    Ending.ILLEGAL: " by an illegal reply",
+    Ending.TRUNCATED: " at the turn limit",
+    Ending.VOID: ": it is void, through nobody's doing",
+}
 
 
 def register_views(id: str) -> None:

@@ -24,6 +24,7 @@ ENDINGS = {
     Ending.PLAYED: "played out",
     Ending.ILLEGAL: "forfeited by an illegal reply of player {offender}",
     Ending.TRUNCATED: "stopped at the turn limit",
+    Ending.VOID: "void: {why}",
 }
 SEATS_HELP = "who plays: human, random, optimal, or the folder of a saved model"
 
@@ -102,7 +103,7 @@ def show(console: Console, episode: Episode, rules: Sequence[str], *, watched: b
         if watched:
             console.print(seen(turn, rules), style="dim")
         console.print(f"player {turn.seat} ({episode.players[turn.seat]}): {did(turn)}")
-    ending = ENDINGS[episode.ending].format(offender=episode.offender)
+    ending = ENDINGS[episode.ending].format(offender=episode.offender, why=episode.why)
     console.print(f"The game was {ending}. Player 0: {episode.rewards[0]:+g}, player 1: {episode.rewards[1]:+g}.")
 
 
@@ -117,7 +118,7 @@ def seen(turn: Turn, rules: Sequence[str]) -> str:
 def did(turn: Turn) -> str:
     if turn.move is None:
         return f"{turn.reply.text[:60]!a} ({turn.problem and turn.problem.value})"
-    return f"[{turn.move}]"
+    return turn.move if turn.spoken else f"[{turn.move}]"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 from trl import TrlParser
 
-from sparring.envs import near
+from sparring.envs import Void, near
 from sparring.selfplay.run import Run
 from sparring.selfplay.settings import Settings, check_file
 
@@ -70,7 +70,7 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)
-    finished, broken = False, ""
+    finished, broken, void = False, "", ""
     try:
         with progress_bar(console) as progress:
             prepare(run, progress)
@@ -82,7 +82,11 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
         if not run.recorder.history:
             raise
         broken = str(error)
-    summary = run.close(finished=finished, broken=broken)
+    except Void as why:
+        if not run.recorder.history:
+            raise
+        void = str(why)
+    summary = run.close(finished=finished, broken=broken, void=void)
     run.processes.close()
     console.print(last_words(run, summary), markup=False)
     return summary
@@ -159,15 +163,15 @@ def main() -> int:
     try:
         settings = read_settings(sys.argv[1:])
         summary = train(settings, console)
-    except (ValueError, OSError, ImportError, SyntaxError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, SyntaxError, FloatingPointError, Void) as error:
         print(f"train.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("train.py: stopped before all was saved; model/ is the last that was saved whole", file=sys.stderr)
         return 130
     show(summary, console)
-    if "broken" in summary:
-        print(f"train.py: {summary['broken']}", file=sys.stderr)
+    if reason := summary.get("broken") or summary.get("void"):
+        print(f"train.py: {reason}", file=sys.stderr)
         return 2
     if "stopped" in summary:
         return 3

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from .advantage import RoleBaseline, Sample, samples
 from .branch import branch
-from .episode import Episode, Turn
+from .episode import Episode, Turn, counted, mean_figures
 from .exploitability import Exploitability, OptimalLosses, Outcomes, exploitability, losses_to_optimal
 from .forks import Fork, forks, group_samples, leave_one_out_samples
 from .gae import critic_samples
@@ -62,6 +62,7 @@ __all__ = [
     "Verdict",
     "Weighted",
     "branch",
+    "counted",
     "critic_samples",
     "default_rules",
     "demonstrations",
@@ -73,6 +74,7 @@ __all__ = [
     "losses_to_optimal",
     "make_objective",
     "make_rule",
+    "mean_figures",
     "pairs",
     "play",
     "rated",

@@ -16,7 +16,7 @@ from sparring.agents import Agent, mix, uniform
 from sparring.envs import Game
 
 from .episode import Episode
-from .play import Lane, Opponents, deal, drive, play, wave
+from .play import Lane, Opponents, deal, drive, play, settle, wave
 
 # A game's stream gives turn t the noise mix(key, t); what is drawn beside the turns comes from further on.
 _FORK = 1 << 32
@@ -107,6 +107,7 @@ def _fork(game: Game[Any], agents: tuple[Agent, Agent], stem: Episode, seed: int
     at = own[int(uniform(mix(key, _FORK)) * len(own))]
     for turn in stem.turns[:at]:
         match.step(turn.reply.text)
+        settle([match])
     if match.seat is None or match.prompt != stem.turns[at].prompt:
         raise RuntimeError(
             f"game {stem.index} of {game.name} went another way when its replies were given again; "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
+import statistics
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sparring.agents import Reply
@@ -28,6 +29,8 @@ class Turn:
     """What was wrong with the reply."""
     earned: float = 0.0
     """What the seat had earned by then, in rewards; see `Game.earned`."""
+    spoken: bool = False
+    """Whether the move was free text."""
     state: Hashable = None
     """The state of the game in which it moved, all that is hidden included."""
 
@@ -49,6 +52,10 @@ class Episode:
     """Name of the agent in each seat."""
     seated: tuple[int, int]
     """Which of the agents given to `play` sat in each seat."""
+    why: str = ""
+    """Why the game is void."""
+    figures: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """What else the game says of how it went, see `Game.figures`; empty unless it was played out."""
     fork: tuple[int, int] | None = None
     """(stem, turn) of a branched game: games of one stem share every turn before this one and part at it."""
 
@@ -61,6 +68,8 @@ class Episode:
             "rewards": self.rewards,
             "ending": self.ending.value,
             "offender": self.offender,
+            "why": self.why,
+            "figures": dict(self.figures),
             "turns": [
                 {
                     "seat": turn.seat,
@@ -72,3 +81,17 @@ class Episode:
                 for turn in self.turns
             ],
         }
+
+
+def counted(episodes: Iterable[Episode]) -> tuple[Episode, ...]:
+    """Return the games that count: all but void ones."""
+    return tuple(episode for episode in episodes if episode.ending is not Ending.VOID)
+
+
+def mean_figures(episodes: Iterable[Episode]) -> dict[str, float]:
+    """Return the mean of each figure that the games have, over those that have it, as `game/NAME`."""
+    found: dict[str, list[float]] = {}
+    for episode in episodes:
+        for name, value in episode.figures.items():
+            found.setdefault(f"game/{name}", []).append(value)
+    return {name: statistics.fmean(values) for name, values in found.items()}

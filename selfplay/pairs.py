@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from sparring.agents import Message, Prompt, Reply, mix
-from sparring.envs import Game, read_move
+from sparring.envs import Game
 
 from .advantage import Sample
 from .episode import Episode, Turn
@@ -245,8 +245,8 @@ def spin_pairs(demonstrations: Iterable[Reply], own: Iterable[Reply]) -> Iterato
 def demonstrations(agent: LanguageModelAgent, episodes: Iterable[Episode], *, player: int) -> Iterator[Reply]:
     """Yield the moves of the agent number `player` as `agent` would say them: canonical replies to its own prompt ids.
 
-    Nobody sampled them, so they have no log-probabilities. Illegal replies are left out. Raises ValueError where the
-    move was free text, which has no canonical form.
+    Nobody sampled them, so they have no log-probabilities. Illegal replies are left out. Of free text the public part
+    is said, as it was read.
     """
     for episode in episodes:
         for turn in _moves(episode, player):
@@ -254,14 +254,13 @@ def demonstrations(agent: LanguageModelAgent, episodes: Iterable[Episode], *, pl
 
 
 def as_said_by(agent: LanguageModelAgent, turn: Turn) -> Reply:
-    """Return a legal turn as `agent` would have said it, `[move]`. Raises ValueError where the move was free text."""
+    """Return a legal turn as `agent` would have said it: `[move]`, or the speech. ValueError if it was illegal."""
     move = turn.move
-    if move is None or read_move(turn.reply.text, None).move == move:
-        raise ValueError(
-            f"{turn.reply.text[:40]!r} holds no move in brackets; make the demonstration yourself: "
-            "a Reply with agent.encode(messages) for prompt_ids and the text's tokens for ids"
-        )
+    if move is None:
+        raise ValueError(f"{turn.reply.text[:40]!r} was illegal: there is no move to say")
     prompt_ids = agent.encode((Message("user", turn.prompt),))
+    if turn.spoken:
+        return Reply(text=move, prompt_ids=prompt_ids, ids=agent.encode_speech(move))
     return Reply(text=f"[{move}]", prompt_ids=prompt_ids, ids=agent.encode_move(move))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparring.agents import Agent, Message, Prompt, Reply, SharedAgent, mix
-from sparring.envs import Game, Match
+from sparring.envs import Ending, Game, Match, Verdict, judge_of
 
 from .episode import Episode, Turn
 
@@ -56,7 +56,7 @@ def play(
 def deal(game: Game[Any], seed: int, index: int, retries: int) -> tuple[Match[Any], int]:
     """Return the game of this seed and number as it is dealt, and the key of its noise."""
     rng = np.random.Generator(np.random.Philox(key=[seed, index]))
-    match = Match(game, rng, retries=retries)
+    match = Match(game, rng, retries=retries, deferred=True)
     return match, int(rng.integers(1 << 63))
 
 
@@ -104,11 +104,12 @@ class Lane:
             legal=match.legal,
             slot=(self.number, match.seat),
             noise=mix(self.key, len(self.turns)),
+            speeches=match.game.speeches(match.state) if match.legal is None else (),
         )
 
     def take(self, prompt: Prompt, reply: Reply) -> None:
         """Step the game with a reply."""
-        state = self.match.state
+        state, spoken = self.match.state, self.match.legal is None
         reading = self.match.step(reply.text)
         self.turns.append(
             Turn(
@@ -119,6 +120,7 @@ class Lane:
                 move=reading.move,
                 problem=reading.problem,
                 earned=self.match.game.earned(state)[prompt.seat],
+                spoken=spoken,
                 state=state,
             )
         )
@@ -134,6 +136,8 @@ class Lane:
             rewards=match.rewards,
             ending=match.ending,
             offender=match.offender,
+            why=match.why,
+            figures=match.game.figures(match.state) if match.ending is Ending.PLAYED else {},
             players=(self.agents[self.seated[0]].name, self.agents[self.seated[1]].name),
             seated=self.seated,
             fork=self.fork,
@@ -170,7 +174,10 @@ def drive(indices: Sequence[int], start: Callable[[int, int], Lane], in_flight: 
 
 
 def wave(lanes: list[Lane]) -> None:
-    """Ask every agent once for all the games in which it is to move; agents that share an engine are asked together."""
+    """Ask every agent once for all the games in which it is to move; agents that share an engine are asked together.
+
+    What then needs a verdict is judged, each judge asked once for all its cases.
+    """
     asked: dict[int, tuple[Agent, list[tuple[Lane, Prompt]]]] = {}
     for lane in lanes:
         agent = lane.agent()
@@ -185,3 +192,14 @@ def wave(lanes: list[Lane]) -> None:
         replies = engine.reply([addressed for _, _, addressed in call])
         for (lane, prompt, _), reply in zip(call, replies, strict=True):
             lane.take(prompt, reply)
+    settle([lane.match for lane in lanes])
+
+
+def settle(matches: Sequence[Match[Any]]) -> None:
+    """Let judges decide what waits for them, all cases of a judge in one call."""
+    while waiting := [match for match in matches if match.case is not None]:
+        judge = judge_of(waiting[0].game)
+        asked = [match for match in waiting if match.game.judge is judge]
+        verdicts: Sequence[Verdict] = judge.judge([match.case for match in asked if match.case is not None])
+        for match, verdict in zip(asked, verdicts, strict=True):
+            match.settle(verdict)

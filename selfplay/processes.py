@@ -25,6 +25,8 @@ from accelerate.utils import (
 )
 from torch import Tensor
 
+from sparring.envs import Void
+
 from .launch import REMEDY, check_launch, is_launched, sharded_by, without_engines
 
 T = TypeVar("T")
@@ -94,8 +96,8 @@ class Processes:
     def from_main(self, make: Callable[[], T]) -> T:
         """Return on every process what the main one makes, the others waiting; what it raises is raised by all.
 
-        That holds for ValueError, OSError, ImportError and FloatingPointError; others end the main process, and so the
-        run.
+        That holds for ValueError, OSError, ImportError, FloatingPointError and Void; others end the main process, and
+        so the run.
         """
         if self.count == 1 or (self._hurried and self.is_main):
             return make()
@@ -105,7 +107,7 @@ class Processes:
         if self.is_main:
             try:
                 told[0] = make()
-            except (ValueError, OSError, ImportError, FloatingPointError) as error:
+            except (ValueError, OSError, ImportError, FloatingPointError, Void) as error:
                 told[1] = error
         value, failure = broadcast_object_list(told)
         if failure is not None:

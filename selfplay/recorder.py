@@ -20,7 +20,7 @@ from .runs import RunFolder, write_whole
 from .trackers import Tracker
 from .training import Generation
 
-BOUNDS = ("nashconv_lower", "nashconv_upper", "reward_vs_random_error")
+BOUNDS = ("nashconv_lower", "nashconv_upper")
 """Measures that say how sure the main one is; in the summary where there are any."""
 KEPT = ("nashconv", "nashconv_legal", "illegal_rate", "entropy")
 
@@ -148,7 +148,7 @@ class Recorder:
         summary["illegal_rate"] = last.get("illegal_rate", last.get("illegal_mass"))
         if figure != "nashconv":
             summary |= {f"{figure}_start": first[figure], figure: last[figure]}
-        return summary | {key: last[key] for key in BOUNDS if key in last}
+        return summary | {key: last[key] for key in (*BOUNDS, f"{figure}_error") if key in last}
 
     def _draw(self) -> None:
         figure = self.measure.figure

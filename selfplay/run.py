@@ -301,16 +301,17 @@ class Run:
         self._stale = more["stale"]
         return self.checkpoint.step, more["seconds"]
 
-    def close(self, *, finished: bool, broken: str = "") -> dict[str, Any]:
+    def close(self, *, finished: bool, broken: str = "", void: str = "") -> dict[str, Any]:
         """Measure what has not been, save the model, draw and summarise; returns the summary.
 
-        `broken` says why there is no model to measure or to save, where learning ended by a FloatingPointError.
+        `broken` says why there is no model to measure or to save, where learning ended by a FloatingPointError; `void`
+        why its games came to nothing, where it ended by `Void`, so that it cannot be measured either.
         """
         with self._averaged():
-            return self.processes.from_main(lambda: self._close(finished, broken))
+            return self.processes.from_main(lambda: self._close(finished, broken, void))
 
-    def _close(self, finished: bool, broken: str) -> dict[str, Any]:
-        if not broken:
+    def _close(self, finished: bool, broken: str, void: str) -> dict[str, Any]:
+        if not (broken or void):
             self._measure_last()
         more: dict[str, Any] = {"update": self.settings.update}
         if self.guard is not None:
@@ -319,7 +320,9 @@ class Run:
             more["stopped"] = self.stopped
         if broken:
             more["broken"] = broken
-        done = finished and not self.stopped and not broken
+        if void:
+            more["void"] = void
+        done = finished and not (self.stopped or broken or void)
         return self.recorder.close(finished=done, more=more, save=not broken)
 
     def _measure_last(self) -> None:

@@ -118,7 +118,9 @@ class Settings:
         False, "of several processes each keeps its part of the optimizer's state (ZeRO 1); one process keeps it all"
     )
     threads: int = setting(0, "of torch; 0: one for models below 10 million parameters, else torch's own choice")
-    measure: str = setting("auto", "auto, exact, sampled (for models that reason before they move) or match")
+    measure: str = setting(
+        "auto", "auto, exact, sampled (for models that reason before they move), figure (the game's own) or match"
+    )
     samples: int = setting(100, "with --measure sampled: replies a prompt")
     measure_every: int = setting(20, "updates between measures of strength")
     save_every: int = setting(100, "updates between checkpoints; the model is saved at the end in any case")

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from sparring.agents import Agent, LanguageModelAgent, RandomAgent
-from sparring.envs import Game, near
+from sparring.envs import Game, Void, near
 
 from .branch import branch
-from .episode import Episode
+from .episode import Episode, counted, mean_figures
 from .guard import vital_signs
 from .learner import Learner
 from .pairs import demonstrations
@@ -105,8 +105,9 @@ def self_play(
         done: generations of this run that were played before; it goes on after them.
         seconds: that they took.
 
-    Raises ValueError for numbers out of range and for schedules of what the objective lacks, FloatingPointError if
-    the model's numbers are no longer finite; on every process, where there are several.
+    Void games are not learned from. Raises ValueError for numbers out of range and for schedules of what the objective
+    lacks, FloatingPointError if the model's numbers are no longer finite, Void if every game of a generation is; on
+    every process, where there are several.
     """
     if games < 1 or batch_games < 1:
         raise ValueError(f"games and batch_games must be 1 or more, not {games} and {batch_games}")
@@ -126,9 +127,14 @@ def self_play(
         episodes = _experience(
             rule, game, (agent, opposite), first, count, seed=seed, in_flight=in_flight, retries=retries
         )
-        report = rule.learn(episodes)
+        played = counted(episodes)
+        if not played:
+            raise Void(
+                f"all {len(episodes)} games of update {update + 1} are void, the first because {episodes[0].why}"
+            )
+        report = rule.learn(played)
         if pool:
-            pool.record(episodes)
+            pool.record(played)
             if snapshot_every and (update + 1) % snapshot_every == 0:
                 pool.grow(f"update-{update + 1}")
         seconds += time.perf_counter() - started
@@ -136,7 +142,7 @@ def self_play(
             update=update + 1,
             games=first + count,
             seconds=seconds,
-            metrics={**report, **summarize(episodes), **vital_signs(episodes)},
+            metrics={**report, **summarize(episodes), **vital_signs(played)},
             episodes=episodes,
         )
 
@@ -216,7 +222,9 @@ def set_schedules(learner: Learner, schedules: Mapping[str, Anneal], fraction: f
 
 
 def summarize(episodes: tuple[Episode, ...]) -> dict[str, float]:
-    """Return what a batch of games says of the agent given first to `play`."""
+    """Return what a batch of games says of the agent given first to `play`; void games count as `voids` only."""
+    void = len(episodes) - len(counted(episodes))
+    episodes = counted(episodes)
     turns = [turn for episode in episodes for turn in episode.turns if turn.player == 0]
     seats = [(e, seat) for e in episodes for seat in (0, 1) if e.seated[seat] == 0]
     first = [e.rewards[0] for e, seat in seats if seat == 0]
@@ -225,4 +233,6 @@ def summarize(episodes: tuple[Episode, ...]) -> dict[str, float]:
         "forfeits": sum(e.offender == seat for e, seat in seats) / max(len(seats), 1),
         "reward_first_seat": sum(first) / max(len(first), 1),
         "turns_a_game": sum(len(e.turns) for e in episodes) / len(episodes),
+        **({"voids": void / (void + len(episodes))} if void else {}),
+        **mean_figures(episodes),
     }

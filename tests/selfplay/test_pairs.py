@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparring.agents import LanguageModelAgent, Prompt, RandomAgent, Reply, ScriptedAgent, tiny_agent, uniform
+from sparring.agents import LanguageModelAgent, Message, Prompt, RandomAgent, Reply, ScriptedAgent, tiny_agent, uniform
 from sparring.envs import Ending, Problem, make
 from sparring.selfplay import Episode, Sample, Turn, play
 from sparring.selfplay.branch import branch
@@ -306,12 +306,22 @@ def test_illegal_replies_demonstrate_nothing(tiny: LanguageModelAgent) -> None:
 
 
 @pytest.mark.parametrize("speech", ["I agree.", "<think>hm</think> I  agree.", "As I (and you) said"])
-def test_free_text_has_no_canonical_form(tiny: LanguageModelAgent, speech: str) -> None:
+def test_free_text_is_said_as_it_was_read(speech: str) -> None:
     """Written in brackets it would teach the model to put its speeches into brackets."""
+    agent = tiny_agent(make("KuhnPoker-v0"), hidden=16, layers=1, corpus_games=2, max_new_tokens=40)
     move = " ".join(speech.split("</think>")[-1].split())
-    spoken = Turn(seat=0, player=1, prompt="?", reply=Reply(text=speech), move=move, problem=None)
-    with pytest.raises(ValueError, match="make the demonstration yourself"):
-        as_said_by(tiny, spoken)
+    spoken = Turn(seat=0, player=1, prompt="?", reply=Reply(text=speech), move=move, problem=None, spoken=True)
+    said = as_said_by(agent, spoken)
+    assert said.text == move
+    assert agent.tokenizer.decode(said.ids[:-1]) == move
+    assert said.ids[-1] in agent.eos
+    assert said.prompt_ids == agent.encode((Message("user", "?"),))
+
+
+def test_an_illegal_turn_has_nothing_to_say(tiny: LanguageModelAgent) -> None:
+    turn = Turn(seat=0, player=1, prompt="?", reply=Reply(text="[x]"), move=None, problem=Problem.ILLEGAL_MOVE)
+    with pytest.raises(ValueError, match="was illegal"):
+        as_said_by(tiny, turn)
 
 
 @pytest.mark.parametrize("make_items", [rated, pairs, labelled, winners], ids=lambda f: f.__name__)

@@ -1,0 +1,143 @@
+"""Games that count for nobody, and judges asked for many games at once."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sparring.agents import RandomAgent, tiny_agent
+from sparring.envs import Case, Ending, Game, Statement, Verdict, Void
+from sparring.selfplay import Learner, counted, play, self_play
+from sparring.selfplay.measures import make_measure
+
+State = tuple[str, ...]
+
+
+class Judge:
+    """Finds for who said "yes", has no opinion where both say the same, and fails where seat 0 said nothing."""
+
+    name = "test"
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def judge(self, cases: Sequence[Case]) -> list[Verdict]:
+        self.calls.append(len(cases))
+        return [self._decide([s.text for s in case.statements]) for case in cases]
+
+    def _decide(self, said: list[str]) -> Verdict:
+        if said[0] == "hm":
+            return Verdict(void="it heard nothing")
+        return Verdict(p=0.5 + 0.5 * ((said[0] == "yes") - (said[1] == "yes")))
+
+
+class YesNo(Game[State]):
+    rules = "Say yes."
+    figure = "agree"
+    words: tuple[str, ...] = ("yes", "no", "hm")
+
+    def __init__(self, judge: Any = None) -> None:
+        self.judge = judge or Judge()
+
+    def deal(self, rng: np.random.Generator) -> State:
+        return ()
+
+    def seat(self, state: State) -> int | None:
+        return len(state) if len(state) < 2 else None
+
+    def observation(self, state: State, seat: int) -> str:
+        return f"You are {seat}."
+
+    def legal(self, state: State) -> None:
+        return None
+
+    def speeches(self, state: State) -> State:
+        return self.words
+
+    def play(self, state: State, move: str) -> State:
+        if len(state) > 1:
+            raise ValueError("over")
+        return (*state, move)
+
+    def case(self, state: State) -> Case | None:
+        if len(state) != 2:
+            return None
+        return Case(question="?", answers=("0", "1"), statements=tuple(map(Statement, (0, 1), state)))
+
+    def settle(self, state: State, verdict: Verdict) -> State:
+        return (*state, str(verdict.p))
+
+    def rewards(self, state: State) -> tuple[float, float]:
+        won = 2 * float(state[2]) - 1 if len(state) == 3 else 0.0
+        return won, -won
+
+    def figures(self, state: State) -> dict[str, float]:
+        return {"agree": float(state[0] == state[1])}
+
+
+def test_cases_of_many_games_are_judged_in_one_call() -> None:
+    judge = Judge()
+    random = RandomAgent()
+    episodes = list(play(YesNo(judge), (random, random), games=64, seed=3, in_flight=32))
+    # Every game has two turns, so each wave of 32 games comes to its cases together.
+    assert judge.calls == [32, 32]
+    assert next(list(e.figures) for e in episodes if e.ending is Ending.PLAYED) == ["agree"]
+
+
+def test_the_games_do_not_depend_on_how_many_are_judged_at_once() -> None:
+    random = RandomAgent()
+    by_one, by_many = (list(play(YesNo(), (random, random), games=40, seed=5, in_flight=n)) for n in (1, 64))
+    assert by_one == by_many
+    assert {e.ending for e in by_one} == {Ending.PLAYED, Ending.VOID}
+
+
+def test_void_games_are_told_apart_and_count_for_nothing() -> None:
+    random = RandomAgent()
+    episodes = list(play(YesNo(), (random, random), games=60, seed=1))
+    void = [e for e in episodes if e.ending is Ending.VOID]
+    assert void
+    assert all(e.why == "it heard nothing" and e.rewards == (0.0, 0.0) and not e.figures for e in void)
+    assert len(counted(episodes)) == len(episodes) - len(void)
+    assert void[0].record()["why"] == "it heard nothing"
+
+
+def test_self_play_learns_from_free_text_and_leaves_void_games_out() -> None:
+    game = YesNo()
+    agent = tiny_agent(game, hidden=16, layers=1, corpus_games=4)
+    assert {"yes", "no"} <= {agent.tokenizer.decode([i]) for i in range(len(agent.tokenizer))}
+    (generation,) = self_play(game, agent, Learner(agent, lr=1e-3), games=16, batch_games=16)
+    played = counted(generation.episodes)
+    assert generation.metrics["turns"] == sum(len(e.turns) for e in played)
+    if len(played) < 16:
+        assert generation.metrics["voids"] == 1 - len(played) / 16
+    agree = [e.figures["agree"] for e in played if e.figures]
+    assert generation.metrics.get("game/agree", 0.0) == (statistics.fmean(agree) if agree else 0.0)
+
+
+class Deaf(Judge):
+    def _decide(self, said: list[str]) -> Verdict:
+        return Verdict(void="the judge is away")
+
+
+def test_a_generation_in_which_every_game_is_void_ends_the_run_in_words() -> None:
+    game = YesNo(Deaf())
+    # A seat that forfeits is judged by nobody, so let nothing be illegal: the random player sits on both sides.
+    agent = tiny_agent(game, hidden=16, layers=1, corpus_games=4)
+    agent.reply = RandomAgent().reply  # type: ignore[method-assign]
+    with pytest.raises(Void, match="all 8 games of update 1 are void, the first because the judge is away"):
+        next(self_play(game, agent, Learner(agent), games=8, batch_games=8))
+
+
+def test_the_game_names_its_own_measure() -> None:
+    measure = make_measure(YesNo(), games=60)
+    assert measure.figure == "agree"
+    found = measure.take(RandomAgent())
+    # Both say the same of three words in a third of the games, void ones left out: 40 or so games, deviation 0.075.
+    assert abs(found["agree"] - 1 / 3) < 0.25
+    assert found["strength"] == found["agree"]
+    with pytest.raises(Void, match="all 60 games of a measure are void"):
+        make_measure(YesNo(Deaf()), games=60).take(RandomAgent())

@@ -1,0 +1,1 @@
+from envs.check_cases import *
