@@ -127,7 +127,10 @@ class TextGameEnv(gymnasium.Env[str, str]):
             slot = (0, match.seat)
             prompt = ask(self.game, match.prompt, match.seat, match.legal, slot=slot, noise=noise, speeches=speeches)
             (reply,) = opponent.reply([prompt])
-            match.step(reply.text)
+            if reply.fault:
+                match.void(reply.fault)
+            else:
+                match.step(reply.text)
 
     def _result(self, match: Match[Any], reading: Reading, mover: int) -> Result:
         seat = match.seat

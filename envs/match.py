@@ -150,6 +150,13 @@ class Match(Generic[State]):
             (verdict,) = judge_of(self.game).judge([case])
             self.settle(verdict)
 
+    def void(self, why: str) -> None:
+        """End the game for a reason that is nobody's doing. Raises RuntimeError, changing nothing, when it is over."""
+        if self.ending is not None:
+            raise RuntimeError("the game is over; start a new match")
+        self.case = None
+        self._void(why)
+
     def _void(self, why: str) -> None:
         self.why = why
         self._end(Ending.VOID, (0.0, 0.0))

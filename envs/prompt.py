@@ -63,6 +63,8 @@ class Reply:
     """Token ids that the model sampled, the end token included if it sampled one."""
     logprobs: tuple[float, ...] = ()
     """Nats, one a sampled token, at the temperature it was sampled with."""
+    fault: str = ""
+    """Why there is no answer at all, through no doing of who was asked: a server that is down. The game is then void."""
 
 
 @runtime_checkable

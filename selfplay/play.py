@@ -108,7 +108,10 @@ class Lane:
         )
 
     def take(self, prompt: Prompt, reply: Reply) -> None:
-        """Step the game with a reply."""
+        """Step the game with a reply; one that a fault kept away ends the game."""
+        if reply.fault:
+            self.match.void(f"{self.agent().name}: {reply.fault}")
+            return
         state, spoken = self.match.state, self.match.legal is None
         reading = self.match.step(reply.text)
         self.turns.append(

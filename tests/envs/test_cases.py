@@ -20,6 +20,7 @@ from sparring.envs import (
     Match,
     Problem,
     Refused,
+    Reply,
     Statement,
     TextGameEnv,
     Verdict,
@@ -251,3 +252,20 @@ def test_an_unknown_family_names_the_near_one() -> None:
 def test_registered_ids_still_come_first() -> None:
     assert "sparring/KuhnPoker-v0" in gymnasium.registry
     assert pettingzoo.make("aec", "sparring/KuhnPoker-v0") is not None
+
+
+class Gone:
+    """A player that cannot be reached."""
+
+    def reply(self, prompts: Sequence[Any]) -> list[Reply]:
+        return [Reply(text="", fault="no route to host") for _ in prompts]
+
+
+def test_an_opponent_that_cannot_be_reached_makes_the_game_void() -> None:
+    env = TextGameEnv("KuhnPoker-v0", opponent=Gone(), seat=0)
+    _, info = env.reset(seed=0)
+    _, reward, terminated, truncated, info = env.step("[check]")
+    assert (reward, terminated, truncated, info["ending"]) == (0.0, False, True, Ending.VOID)
+    assert env.match.why == "no route to host"
+    with pytest.raises(RuntimeError, match="over"):
+        env.match.void("again")

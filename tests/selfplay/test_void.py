@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparring.agents import RandomAgent, tiny_agent
-from sparring.envs import Case, Ending, Game, Statement, Verdict, Void
+from sparring.agents import Prompt, RandomAgent, Reply, tiny_agent
+from sparring.envs import Case, Ending, Game, Statement, Verdict, Void, make
 from sparring.selfplay import Learner, counted, play, self_play
 from sparring.selfplay.measures import make_measure
 
@@ -141,3 +141,16 @@ def test_the_game_names_its_own_measure() -> None:
     assert found["strength"] == found["agree"]
     with pytest.raises(Void, match="all 60 games of a measure are void"):
         make_measure(YesNo(Deaf()), games=60).take(RandomAgent())
+
+
+class Gone:
+    name = "gone"
+
+    def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
+        return [Reply(text="", fault="no route to host") for _ in prompts]
+
+
+def test_a_player_that_cannot_be_reached_loses_nothing() -> None:
+    episodes = list(play(make("KuhnPoker-v0"), (RandomAgent(), Gone()), games=6, swap=True))
+    assert {(e.ending, e.why, e.rewards) for e in episodes} == {(Ending.VOID, "gone: no route to host", (0.0, 0.0))}
+    assert all(turn.player == 0 for e in episodes for turn in e.turns)
