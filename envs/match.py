@@ -38,6 +38,7 @@ class Match(Generic[State]):
         "state",
         "tries",
         "turns",
+        "verdicts",
         "why",
     )
 
@@ -72,6 +73,8 @@ class Match(Generic[State]):
         """Why the game is void."""
         self.case: Case | None = None
         """What waits for a verdict; nobody is to move then, and the game is not over."""
+        self.verdicts: tuple[Verdict, ...] = ()
+        """Those there were, in order."""
         self.rewards: tuple[float, float] = (0.0, 0.0)
         self.seat: int | None = None
         self.legal: tuple[str, ...] | None = None
@@ -121,6 +124,7 @@ class Match(Generic[State]):
         if self.case is None:
             raise RuntimeError("there is no case to settle: somebody is to move, or the game is over")
         self.case = None
+        self.verdicts = (*self.verdicts, verdict)
         if verdict.void:
             self._void(verdict.void)
             return

@@ -7,7 +7,7 @@ alone and never on the batch it was computed in. It stands here, below the playe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -64,7 +64,9 @@ class Reply:
     logprobs: tuple[float, ...] = ()
     """Nats, one a sampled token, at the temperature it was sampled with."""
     fault: str = ""
-    """Why there is no answer at all, through no doing of who was asked: a server that is down. The game is then void."""
+    """Why there is no answer at all, through nobody's doing: a server that is down. The game is then void."""
+    seconds: float = field(default=0.0, compare=False)
+    """What it took, its share of a batch, where somebody took the time."""
 
 
 @runtime_checkable

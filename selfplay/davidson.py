@@ -1,0 +1,284 @@
+"""The likelihood behind `ratings`: Bradley-Terry with draws and a seat term, by Newton's method on counts.
+
+Shapes: P parameters (ratings of all but the anchor, a seat term a game, log nu a game with draws), K cells (first
+player, second player, game), C pairs of games. Outcomes of a cell are ordered won, drawn, lost, as seat 0 sees them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .ratings import Result
+
+Floats = NDArray[np.float64]
+
+OUTCOMES = {1.0: 0, 0.5: 1, 0.0: 2}
+LOOSE = 5.0
+"""Standard deviation of the prior of seat and draw terms, in logits."""
+STEPS = 200
+FAR = 30.0
+"""Logits beyond which no bound is looked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Games as counts, and which parameters speak of which."""
+
+    players: tuple[str, ...]
+    games: tuple[str, ...]
+    anchor: str | None
+    sd: float
+    """Of the prior of ratings, in logits."""
+    cells: tuple[tuple[str, str, str], ...]
+    counts_K3: Floats
+    cell_of: NDArray[np.int64]
+    """The cell of each game, in the order of the results."""
+    outcome_of: NDArray[np.int64]
+    cluster_of: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, results: Sequence[Result], anchor: str | None, sd: float) -> Design:
+        """Return the design of some games. Raises ValueError where there is nothing to rate."""
+        if not results:
+            raise ValueError("there are no games to rate")
+        players = tuple(dict.fromkeys(name for r in results for name in (r.first, r.second)))
+        if anchor is not None and anchor not in players:
+            raise ValueError(f"the anchor {anchor!r} has not played; players are {', '.join(players)}")
+        if wrong := {r.score for r in results} - OUTCOMES.keys():
+            raise ValueError(f"a game scores 1, 0.5 or 0, not {min(wrong)}")
+        cells = {cell: k for k, cell in enumerate(dict.fromkeys((r.first, r.second, r.game) for r in results))}
+        cell_of = np.array([cells[r.first, r.second, r.game] for r in results])
+        outcome_of = np.array([OUTCOMES[r.score] for r in results])
+        counts_K3 = np.zeros((len(cells), 3))
+        np.add.at(counts_K3, (cell_of, outcome_of), 1.0)
+        named = [("alone", n) if r.pair is None else r.pair for n, r in enumerate(results)]
+        clusters = {pair: c for c, pair in enumerate(dict.fromkeys(named))}
+        return cls(
+            players=players,
+            games=tuple(dict.fromkeys(r.game for r in results)),
+            anchor=anchor,
+            sd=sd,
+            cells=tuple(cells),
+            counts_K3=counts_K3,
+            cell_of=cell_of,
+            outcome_of=outcome_of,
+            cluster_of=np.array([clusters[pair] for pair in named]),
+        )
+
+    @cached_property
+    def clusters(self) -> int:
+        """How many pairs of games there are."""
+        return int(self.cluster_of.max()) + 1
+
+    @cached_property
+    def rating_of(self) -> dict[str, int]:
+        """The parameter of each player; the anchor has none."""
+        return {name: p for p, name in enumerate(n for n in self.players if n != self.anchor)}
+
+    @cached_property
+    def seat_of(self) -> dict[str, int]:
+        """The parameter of each game's seat term."""
+        return {game: len(self.rating_of) + g for g, game in enumerate(self.games)}
+
+    @cached_property
+    def draw_of(self) -> dict[str, int]:
+        """The parameter of each game's log nu; a game without draws has none."""
+        start = len(self.rating_of) + len(self.games)
+        drawn = {cell[2] for cell, counts in zip(self.cells, self.counts_K3, strict=True) if counts[1]}
+        return {game: start + n for n, game in enumerate(g for g in self.games if g in drawn)}
+
+    @cached_property
+    def size(self) -> int:
+        """The number of parameters."""
+        return len(self.rating_of) + len(self.games) + len(self.draw_of)
+
+    @cached_property
+    def difference_KP(self) -> Floats:
+        """What d is made of in each cell."""
+        found_KP = np.zeros((len(self.cells), self.size))
+        for k, (first, second, game) in enumerate(self.cells):
+            for name, sign in ((first, 1.0), (second, -1.0)):
+                if name in self.rating_of:
+                    found_KP[k, self.rating_of[name]] += sign
+            found_KP[k, self.seat_of[game]] = 1.0
+        return found_KP
+
+    @cached_property
+    def draw_KP(self) -> Floats:
+        """What log nu is made of in each cell."""
+        found_KP = np.zeros((len(self.cells), self.size))
+        for k, (_, _, game) in enumerate(self.cells):
+            if game in self.draw_of:
+                found_KP[k, self.draw_of[game]] = 1.0
+        return found_KP
+
+    @cached_property
+    def can_draw_K(self) -> NDArray[np.bool_]:
+        """Whether a cell's game has draws."""
+        return np.array([cell[2] in self.draw_of for cell in self.cells])
+
+    @cached_property
+    def precision_P(self) -> Floats:
+        """Of the normal prior of each parameter."""
+        found_P = np.full(self.size, LOOSE**-2)
+        found_P[: len(self.rating_of)] = self.sd**-2
+        return found_P
+
+    def direction(self, name: str) -> Floats:
+        """Return the vector whose product with the parameters is a player's rating."""
+        found_P = np.zeros(self.size)
+        if self.anchor is None:
+            found_P[: len(self.rating_of)] = -1.0 / len(self.rating_of)
+        if name in self.rating_of:
+            found_P[self.rating_of[name]] += 1.0
+        return found_P
+
+    def unbounded(self, name: str) -> tuple[bool, bool]:
+        """Return whether no game bounds a player's rating above, and whether none does below.
+
+        A rating is bounded above if the player failed to beat somebody, who failed to beat somebody, and so on to the
+        anchor; without one, to every other player.
+        """
+        from .ratings import reachable
+
+        others = [self.anchor] if self.anchor is not None else [n for n in self.players if n != name]
+        if name == self.anchor or not others:
+            return False, False
+        held = [pair for pair in self._held() if pair[0] != pair[1]]
+        above = not reachable(name, held).issuperset(others)
+        below = not reachable(name, [(b, a) for a, b in held]).issuperset(others)
+        return above, below
+
+    def _held(self) -> list[tuple[str, str]]:
+        """Return (a, b) where a did not win every game against b."""
+        found = []
+        for (first, second, _), (won, drawn, lost) in zip(self.cells, self.counts_K3, strict=True):
+            found += [(first, second)] * bool(drawn + lost) + [(second, first)] * bool(drawn + won)
+        return found
+
+    def nu(self, found: Fit, game: str) -> float:
+        """Return nu of a game, 0 where nothing was drawn."""
+        return math.exp(found.beta_P[self.draw_of[game]]) if game in self.draw_of else 0.0
+
+
+class Fit(NamedTuple):
+    """The parameters of the highest posterior density."""
+
+    beta_P: Floats
+    hessian_PP: Floats
+    """Minus the second derivative there, prior included."""
+    value: float
+    """Log-posterior, up to a constant."""
+    p_K3: Floats
+    """Fitted probabilities."""
+
+
+def probabilities(design: Design, beta_P: Floats) -> Floats:
+    """Return those of won, drawn and lost in each cell, [K, 3]."""
+    half_K = design.difference_KP @ beta_P / 2
+    draw_K = np.where(design.can_draw_K, design.draw_KP @ beta_P, -np.inf)
+    logits_K3 = np.stack([half_K, draw_K, -half_K], 1)
+    p_K3: Floats = np.exp(logits_K3 - logits_K3.max(1, keepdims=True))
+    p_K3 /= p_K3.sum(1, keepdims=True)
+    return p_K3
+
+
+def fit(design: Design, *, held: tuple[Floats, float] | None = None) -> Fit:
+    """Return the fit; `held` fixes one linear form of the parameters: (direction, value).
+
+    Newton's method with halved steps; the posterior is strictly concave, so there is one maximum.
+    """
+    beta_P = np.zeros(design.size)
+    basis = np.eye(design.size)
+    if held is not None:
+        direction_P, value = held
+        beta_P = direction_P * value / float(direction_P @ direction_P)
+        # What is left to choose lies across the direction.
+        basis = np.linalg.svd(direction_P[None])[2][1:].T
+    now = _at(design, beta_P)
+    for _ in range(STEPS):
+        gradient_P = _gradient(design, now)
+        if not basis.size:
+            break
+        step = basis @ np.linalg.solve(basis.T @ now.hessian_PP @ basis, basis.T @ gradient_P)
+        scale, after = 1.0, _at(design, beta_P + step)
+        while after.value < now.value - 1e-12 and scale > 1e-9:
+            scale /= 2
+            after = _at(design, beta_P + scale * step)
+        gained, now, beta_P = after.value - now.value, after, after.beta_P
+        if abs(gained) < 1e-10 and np.abs(scale * step).max() < 1e-8:
+            break
+    return now
+
+
+def _at(design: Design, beta_P: Floats) -> Fit:
+    p_K3 = probabilities(design, beta_P)
+    counts_K3 = design.counts_K3
+    with np.errstate(divide="ignore"):
+        logp_K3 = np.where(counts_K3 > 0, np.log(np.maximum(p_K3, 1e-300)), 0.0)
+    value = float((counts_K3 * logp_K3).sum() - 0.5 * (design.precision_P * beta_P**2).sum())
+    return Fit(beta_P, _hessian(design, p_K3), value, p_K3)
+
+
+def _gradient(design: Design, at: Fit) -> Floats:
+    counts_K3 = design.counts_K3
+    expected_K3 = counts_K3.sum(1, keepdims=True) * at.p_K3
+    left_K3 = counts_K3 - expected_K3
+    gradient_P: Floats = (
+        design.difference_KP.T @ ((left_K3[:, 0] - left_K3[:, 2]) / 2) + design.draw_KP.T @ left_K3[:, 1]
+    )
+    return gradient_P - design.precision_P * at.beta_P
+
+
+def _hessian(design: Design, p_K3: Floats) -> Floats:
+    """Return minus the second derivative: covariances of (won - lost) / 2 and drawn, cell by cell."""
+    n_K = design.counts_K3.sum(1)
+    lead_K = p_K3[:, 0] - p_K3[:, 2]
+    dd_K = n_K * (p_K3[:, 0] + p_K3[:, 2] - lead_K**2) / 4
+    uu_K = n_K * p_K3[:, 1] * (1 - p_K3[:, 1])
+    du_K = -n_K * lead_K * p_K3[:, 1] / 2
+    x_KP, z_KP = design.difference_KP, design.draw_KP
+    cross_PP = x_KP.T @ (du_K[:, None] * z_KP)
+    hessian_PP: Floats = x_KP.T @ (dd_K[:, None] * x_KP) + z_KP.T @ (uu_K[:, None] * z_KP) + cross_PP + cross_PP.T
+    return hessian_PP + np.diag(design.precision_P)
+
+
+def cluster_scores(design: Design, found: Fit) -> Floats:
+    """Return the gradient of each pair's log-likelihood at the fit, [C, P]."""
+    left_N3 = np.eye(3)[design.outcome_of] - found.p_K3[design.cell_of]
+    d_N, u_N = (left_N3[:, 0] - left_N3[:, 2]) / 2, left_N3[:, 1]
+    gradient_NP = d_N[:, None] * design.difference_KP[design.cell_of] + u_N[:, None] * design.draw_KP[design.cell_of]
+    found_CP = np.zeros((design.clusters, design.size))
+    np.add.at(found_CP, design.cluster_of, gradient_NP)
+    return found_CP
+
+
+def bound(design: Design, found: Fit, name: str, *, side: int, level: float) -> float:
+    """Return the end of a player's interval on the side that games do bound, in logits.
+
+    It is where twice the log-likelihood ratio reaches the chi-squared quantile; the ratio is scaled by pairs over
+    games, as if the games of a pair were one.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import chi2
+
+    direction_P = design.direction(name)
+    middle = float(direction_P @ found.beta_P)
+    # The prior bounds the maximum; the likelihood alone goes on rising on the other side.
+    limit = float(chi2.ppf(level, 1)) / (2 * design.clusters / len(design.cell_of))
+
+    def excess(distance: float) -> float:
+        value = middle + side * distance
+        return found.value - fit(design, held=(direction_P, value)).value - limit
+
+    if excess(FAR) < 0:
+        return side * math.inf
+    return middle + side * float(brentq(excess, 0.0, FAR, xtol=1e-4))
