@@ -7,7 +7,7 @@ player, second player, game), C pairs of games. Outcomes of a cell are ordered w
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -41,24 +41,23 @@ class Design:
     counts_K3: Floats
     cell_of: NDArray[np.int64]
     """The cell of each game, in the order of the results."""
-    outcome_of: NDArray[np.int64]
+    weights_N3: Floats
+    """What each game was: one of the three outcomes or, where stakes differ, so much won and the rest lost."""
     cluster_of: NDArray[np.int64]
 
     @classmethod
-    def of(cls, results: Sequence[Result], anchor: str | None, sd: float) -> Design:
+    def of(cls, results: Sequence[Result], anchor: str | None, sd: float, staked: Collection[str] = ()) -> Design:
         """Return the design of some games. Raises ValueError where there is nothing to rate."""
         if not results:
             raise ValueError("there are no games to rate")
         players = tuple(dict.fromkeys(name for r in results for name in (r.first, r.second)))
         if anchor is not None and anchor not in players:
             raise ValueError(f"the anchor {anchor!r} has not played; players are {', '.join(players)}")
-        if wrong := {r.score for r in results} - OUTCOMES.keys():
-            raise ValueError(f"a game scores 1, 0.5 or 0, not {min(wrong)}")
+        weights_N3 = np.array([_weights(r, r.game in staked) for r in results])
         cells = {cell: k for k, cell in enumerate(dict.fromkeys((r.first, r.second, r.game) for r in results))}
         cell_of = np.array([cells[r.first, r.second, r.game] for r in results])
-        outcome_of = np.array([OUTCOMES[r.score] for r in results])
         counts_K3 = np.zeros((len(cells), 3))
-        np.add.at(counts_K3, (cell_of, outcome_of), 1.0)
+        np.add.at(counts_K3, cell_of, weights_N3)
         named = [("alone", n) if r.pair is None else r.pair for n, r in enumerate(results)]
         clusters = {pair: c for c, pair in enumerate(dict.fromkeys(named))}
         return cls(
@@ -69,7 +68,7 @@ class Design:
             cells=tuple(cells),
             counts_K3=counts_K3,
             cell_of=cell_of,
-            outcome_of=outcome_of,
+            weights_N3=weights_N3,
             cluster_of=np.array([clusters[pair] for pair in named]),
         )
 
@@ -169,6 +168,17 @@ class Design:
         return math.exp(found.beta_P[self.draw_of[game]]) if game in self.draw_of else 0.0
 
 
+def _weights(result: Result, staked: bool) -> Floats:
+    """Return how much of a game was won, drawn and lost by seat 0. Raises ValueError for a score that is none."""
+    if not 0 <= result.score <= 1:
+        raise ValueError(f"a score lies between 0 and 1, not {result.score}")
+    if staked:
+        return np.array([result.score, 0.0, 1 - result.score])
+    if result.score not in OUTCOMES:
+        raise ValueError(f"a game scores 1, 0.5 or 0, not {result.score}; where stakes differ, name it in staked")
+    return np.array([float(result.score == score) for score in OUTCOMES])
+
+
 class Fit(NamedTuple):
     """The parameters of the highest posterior density."""
 
@@ -253,7 +263,7 @@ def _hessian(design: Design, p_K3: Floats) -> Floats:
 
 def cluster_scores(design: Design, found: Fit) -> Floats:
     """Return the gradient of each pair's log-likelihood at the fit, [C, P]."""
-    left_N3 = np.eye(3)[design.outcome_of] - found.p_K3[design.cell_of]
+    left_N3 = design.weights_N3 - found.p_K3[design.cell_of]
     d_N, u_N = (left_N3[:, 0] - left_N3[:, 2]) / 2, left_N3[:, 1]
     gradient_NP = d_N[:, None] * design.difference_KP[design.cell_of] + u_N[:, None] * design.draw_KP[design.cell_of]
     found_CP = np.zeros((design.clusters, design.size))

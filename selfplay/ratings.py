@@ -8,7 +8,7 @@ experiments. Left out: ratings that depend on the order of games (Elo's update, 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ class Result(NamedTuple):
     """Who sat in seat 0."""
     second: str
     score: float
-    """Of seat 0: 1 won, 0.5 drawn, 0 lost."""
+    """Of seat 0: 1 won, 0.5 drawn, 0 lost; anything between where stakes differ."""
     game: str = ""
     pair: Hashable = None
     """What it was played with: games of one pair share their luck. None: by itself."""
@@ -68,7 +68,12 @@ class Ratings:
 
 
 def rate(
-    results: Iterable[Result], *, anchor: str | None = None, level: float = 0.95, prior: float = 1500.0
+    results: Iterable[Result],
+    *,
+    anchor: str | None = None,
+    level: float = 0.95,
+    prior: float = 1500.0,
+    staked: Collection[str] = (),
 ) -> Ratings:
     """Return ratings of all players who meet, directly or through others.
 
@@ -85,14 +90,18 @@ def rate(
         prior: in Elo, standard deviation of a normal prior that keeps what nothing bounds finite. It moves a rating of
             800 by less than 1 % after some hundred games.
 
+        staked: games in which more can be at stake than winning, so that a score may be anything from 0 to 1: such a
+            game counts as so much won and the rest lost, and has no draws (a fractional logit, Papke and Wooldridge
+            1996). Who wins most hands of poker is not who wins most chips.
+
     Raises ValueError for no results, an anchor who has not played, or players who have not met, naming them.
     """
     results = list(results)
-    design = Design.of(results, anchor, prior / ELO)
+    design = Design.of(results, anchor, prior / ELO, staked)
     _check_met(design, results)
     found = fit(design)
     spread = _spread(design, found)
-    quantile = _t_quantile(level, design.clusters - 1)
+    quantile = t_quantile(level, design.clusters - 1)
     ends = {name: _interval(design, found, spread, name, quantile, level) for name in design.players}
     games = {name: sum(name in (r.first, r.second) for r in results) for name in design.players}
     rated = {name: Rating(elo=mid, low=low, high=high, games=games[name]) for name, (mid, low, high) in ends.items()}
@@ -140,7 +149,8 @@ def _spread(design: Design, found: Fit) -> NDArray[np.float64]:
     return spread
 
 
-def _t_quantile(level: float, freedom: int) -> float:
+def t_quantile(level: float, freedom: int) -> float:
+    """Return how many standard errors an interval of this level reaches to each side."""
     from scipy.stats import t
 
     if not 0 < level < 1:

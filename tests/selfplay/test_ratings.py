@@ -122,7 +122,8 @@ def test_without_an_anchor_the_mean_is_0() -> None:
         ([], {}, "no games to rate"),
         (both("a", "b", 1, 1, 1), {"anchor": "c"}, "anchor 'c' has not played; players are a, b"),
         (both("a", "b", 1, 1, 1) + both("c", "d", 1, 1, 1), {}, "c, d and a have met neither"),
-        ([Result("a", "b", 0.7)], {}, "not 0.7"),
+        ([Result("a", "b", 0.7)], {}, "not 0.7; where stakes differ, name it in staked"),
+        ([Result("a", "b", 1.7)], {"staked": [""]}, "between 0 and 1, not 1.7"),
         (both("a", "b", 1, 1, 1), {"level": 95}, "level must lie between 0 and 1"),
     ],
 )
@@ -254,3 +255,15 @@ def test_alpha_rank_at_the_ends() -> None:
 def test_bad_win_rates_are_refused(rates: list[list[float]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         win_matrix(rates)
+
+
+def test_stakes_count_by_how_much_was_won() -> None:
+    """b loses most hands and wins most chips: by outcomes a is better, by stakes b is."""
+    won = [Result("a", "b", 0.6, "poker", n) for n in range(80)]
+    lost = [Result("a", "b", 0.0, "poker", 80 + n) for n in range(20)]
+    hands = [*won, *lost, *(Result("b", "a", 1 - r.score, "poker", r.pair) for r in won + lost)]
+    found = rate(hands, anchor="a", staked=["poker"], prior=1e6)
+    assert found.players["b"].elo == pytest.approx(ELO * math.log(0.52 / 0.48), abs=0.01)
+    assert found.draw["poker"] == 0.0
+    outcomes = [r._replace(score=float(r.score > 0.5)) for r in hands]
+    assert rate(outcomes, anchor="a").players["b"].elo < 0

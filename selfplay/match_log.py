@@ -1,0 +1,201 @@
+"""The log of a tournament: a line a pair, on the disk before the next is counted; and games replayed from it.
+
+Chosen: append-only JSON lines, so that a killed run loses at most the line it was writing; prompts are kept as hashes,
+because the game, the deal and the replies give them again. Left out: anything about who was asked with which key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sparring.envs import Game, Match, Verdict
+
+from .episode import Episode
+from .play import deal
+from .tournament import PairKey, Played
+
+FORMAT = 1
+
+
+class LogError(ValueError):
+    """A log cannot be read, continued or merged; the message says what to do."""
+
+
+class MatchLog:
+    """Appends to one file. Opening it again reads what is there and goes on behind it."""
+
+    def __init__(self, path: str | Path, header: Mapping[str, Any]) -> None:
+        """Open or make the file.
+
+        `header` says what was played: "games" and "players" by name, each with whatever makes two of one name the
+        same; "versions" and the like may differ between runs. Raises LogError if the file is of other games or players
+        of the same names, or of no tournament.
+        """
+        self.path = Path(path)
+        self.records: dict[PairKey, dict[str, Any]] = {}
+        if self.path.exists():
+            old, self.records, whole = _read(self.path)
+            check_same([*old, header], str(path))
+            if self.path.stat().st_size > whole:
+                # The line that a kill cut short.
+                os.truncate(self.path, whole)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = self.path.open("a", encoding="utf-8")
+        self._write({"format": FORMAT, **header})
+
+    def add(self, played: Played, *, retries: int = 0) -> None:
+        """Write a pair; returns when it is on the disk. A pair that is in already is not written again."""
+        if played.key in self.records:
+            return
+        record = pair_record(played, retries=retries)
+        self._write(record)
+        self.records[played.key] = record
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(record, ensure_ascii=True) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def merge(paths: Iterable[str | Path]) -> tuple[list[dict[str, Any]], dict[PairKey, dict[str, Any]]]:
+    """Return the headers and the pairs of several logs, each pair once.
+
+    Raises LogError if they speak of different games or players by one name, or tell one pair in two ways.
+    """
+    headers: list[dict[str, Any]] = []
+    records: dict[PairKey, dict[str, Any]] = {}
+    for path in paths:
+        found, more, _ = _read(Path(path))
+        headers += found
+        check_same(headers, str(path))
+        for key, record in more.items():
+            if _outcome(records.setdefault(key, record)) != _outcome(record):
+                raise LogError(
+                    f"{path} has another result of pair {key.number} of {key.one} against {key.other} in {key.game}, "
+                    f"seed {key.seed}: a player is not the same; name it otherwise, or give the run another seed"
+                )
+    return headers, records
+
+
+def check_same(headers: Iterable[Mapping[str, Any]], where: str) -> None:
+    """Refuse headers that mean different things by one name."""
+    known: dict[tuple[str, str], Any] = {}
+    for header in headers:
+        for kind in ("games", "players"):
+            for name, about in header.get(kind, {}).items():
+                if known.setdefault((kind, name), about) != about:
+                    raise LogError(
+                        f"{where}: {name!r} is not the same as before ({known[kind, name]} then, {about} now); "
+                        "take another file, or another name"
+                    )
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], dict[PairKey, dict[str, Any]], int]:
+    """Return headers, pairs, and how many bytes hold whole lines."""
+    headers: list[dict[str, Any]] = []
+    records: dict[PairKey, dict[str, Any]] = {}
+    whole = 0
+    data = path.read_bytes()
+    for number, line in enumerate(data.splitlines(keepends=True), 1):
+        try:
+            record = json.loads(line)
+            if not line.endswith(b"\n"):
+                raise ValueError("no end of line")
+            if "format" in record:
+                headers.append(_checked(record, path))
+            else:
+                records.setdefault(PairKey(*record["pair"]), record)
+        except (ValueError, TypeError, KeyError) as error:
+            if isinstance(error, LogError):
+                raise
+            if whole + len(line) == len(data):
+                break
+            raise LogError(
+                f"{path}, line {number} is damaged ({error}); remove that line, or take another file"
+            ) from error
+        whole += len(line)
+    if not headers and records:
+        raise LogError(f"{path} has no header; it is no log of a tournament")
+    return headers, records, whole
+
+
+def _checked(header: dict[str, Any], path: Path) -> dict[str, Any]:
+    if header["format"] != FORMAT:
+        raise LogError(f"{path} has format {header['format']}, and this version reads {FORMAT}; take another file")
+    return header
+
+
+def _outcome(record: Mapping[str, Any]) -> list[Any]:
+    return [(game["rewards"], game["ending"], game["offender"]) for game in record["games"]]
+
+
+def pair_record(played: Played, *, retries: int = 0) -> dict[str, Any]:
+    """Return a pair as plain data."""
+    games = [_game_record(e, v) for e, v in zip(played.episodes, played.verdicts, strict=True)]
+    return {"pair": list(played.key), "retries": retries, "games": games}
+
+
+def _game_record(episode: Episode, verdicts: tuple[float, ...]) -> dict[str, Any]:
+    return {
+        "players": episode.players,
+        "rewards": episode.rewards,
+        "ending": episode.ending.value,
+        "offender": episode.offender,
+        "why": episode.why,
+        "figures": dict(episode.figures),
+        "verdicts": verdicts,
+        "turns": [
+            {
+                "seat": turn.seat,
+                "prompt": prompt_hash(turn.prompt),
+                "reply": turn.reply.text,
+                "problem": turn.problem and turn.problem.value,
+                "tokens": len(turn.reply.ids) or None,
+                "seconds": round(turn.reply.seconds, 6),
+            }
+            for turn in episode.turns
+        ],
+    }
+
+
+def prompt_hash(text: str) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of a prompt."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def replay(record: Mapping[str, Any], which: int, game: Game[Any]) -> list[tuple[int, str, str]]:
+    """Play one game of a recorded pair again; returns (seat, prompt, reply) of every turn.
+
+    Raises LogError at the first prompt, or the end, that is not as it was: the game or its wording has changed since.
+    """
+    key, told = PairKey(*record["pair"]), record["games"][which]
+    match, _ = deal(game, key.seed, key.number, record["retries"])
+    verdicts = iter(told["verdicts"])
+    turns = []
+    for number, turn in enumerate(told["turns"]):
+        _settle(match, verdicts)
+        if match.seat != turn["seat"] or prompt_hash(match.prompt) != turn["prompt"]:
+            raise LogError(f"turn {number} of {key} is not as it was recorded: {game.name} has changed since")
+        turns.append((turn["seat"], match.prompt, turn["reply"]))
+        match.step(turn["reply"])
+    _settle(match, verdicts)
+    ended = None if match.ending is None else match.ending.value
+    # A game that a fault ended has no last turn to replay.
+    if told["ending"] != "void" and (ended, list(match.rewards)) != (told["ending"], list(told["rewards"])):
+        raise LogError(f"{key} ended otherwise than recorded: {game.name} has changed since")
+    return turns
+
+
+def _settle(match: Match[Any], verdicts: Any) -> None:
+    while match.case is not None:
+        p = next(verdicts, None)
+        match.settle(Verdict(void="no verdict was recorded") if p is None else Verdict(p=p))

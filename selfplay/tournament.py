@@ -1,0 +1,217 @@
+"""Tournaments: pairs of games of one deal with the seats swapped, many at once, each player asked in batches.
+
+Chosen: a plan is a pure list of pairs, each with a key of its own, so that what was played before is known and skipped.
+Whatever breaks, a player, a judge or a game, makes games void and never lost. Left out: who meets whom by rating.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from sparring.agents import Agent, Prompt, Reply, mix
+from sparring.envs import Ending, Game
+
+from .episode import Episode
+from .play import Lane, deal, drive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrant:
+    """A player in a tournament."""
+
+    name: str
+    """How tables call it."""
+    agent: Agent | None
+    """Who plays; None where it could not be had."""
+    broken: str = ""
+    """Why it could not be had."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A game in a tournament."""
+
+    label: str
+    """How tables call it: its id, with the skin where it is another."""
+    game: Game[Any] | None
+    """None where it could not be made."""
+    broken: str = ""
+    """Why it could not be made."""
+
+
+class PairKey(NamedTuple):
+    """What makes two games of one deal the same two games in any log."""
+
+    seed: int
+    game: str
+    one: str
+    """The first of the two names in the alphabet; it holds seat 0 in the first game."""
+    other: str
+    number: int
+
+
+class Played(NamedTuple):
+    """A pair of games."""
+
+    key: PairKey
+    episodes: tuple[Episode, Episode]
+    verdicts: tuple[tuple[float, ...], tuple[float, ...]]
+    """What judges said in each, as probabilities that seat 0 is right."""
+
+
+def plan(
+    entrants: Sequence[Entrant], entries: Sequence[Entry], *, pairs: int, seed: int = 0, baseline: str | None = None
+) -> list[PairKey]:
+    """Return the pairs of a round robin, or of everybody against `baseline`, in the order in which they are played.
+
+    Every match-up of every game comes round before the next pair of any, so that what is cut short is balanced. Players
+    and games that are broken are left out.
+
+    Raises ValueError for names that are not told apart, or a baseline who has not entered.
+    """
+    names = [entrant.name for entrant in entrants]
+    labels = [entry.label for entry in entries]
+    for kind, given in (("players", names), ("games", labels)):
+        if twice := {name for name in given if given.count(name) > 1}:
+            raise ValueError(f"two {kind} are called {min(twice)!r}; name each once")
+    if baseline is not None and baseline not in names:
+        raise ValueError(f"the baseline {baseline!r} has not entered; players are {', '.join(names)}")
+    if pairs < 1:
+        raise ValueError(f"pairs must be 1 or more, not {pairs}")
+    able = [entrant.name for entrant in entrants if entrant.agent is not None]
+    meetings = [(min(two), max(two)) for two in combinations(able, 2) if baseline is None or baseline in two]
+    playable = [entry.label for entry in entries if entry.game is not None]
+    return [PairKey(seed, label, *two, number) for number in range(pairs) for label in playable for two in meetings]
+
+
+def tournament(
+    entrants: Sequence[Entrant],
+    entries: Sequence[Entry],
+    keys: Sequence[PairKey],
+    *,
+    done: Collection[PairKey] = (),
+    in_flight: int = 256,
+    retries: int = 0,
+) -> Iterator[Played]:
+    """Play the pairs of a plan and yield each when both of its games are over, in order.
+
+    The two games of a pair have one deal. What a player replies depends on the pair and the seat alone, not on what
+    else is played.
+
+    Args:
+        entrants: the players.
+        entries: the games.
+        keys: what is to be played, see `plan`.
+        done: what was played before, and is not again.
+        in_flight: games at once. It does not change the games.
+        retries: illegal replies that a seat may take back in a turn.
+    """
+    players = {e.name: Guarded(e.agent, e.name) for e in entrants if e.agent is not None}
+    games = {e.label: e.game for e in entries if e.game is not None}
+    over = set(done)
+    todo = [key for key in keys if key not in over]
+    undealt = _undealt(games, todo)
+    yield from (_void_pair(key, undealt[key.game, key.number]) for key in todo if (key.game, key.number) in undealt)
+    todo = [key for key in todo if (key.game, key.number) not in undealt]
+    verdicts: dict[int, tuple[float, ...]] = {}
+
+    def start(index: int, number: int) -> Lane:
+        key, second = todo[index // 2], index % 2
+        match, noise = deal(games[key.game], key.seed, key.number, retries)
+        agents = (players[key.one], players[key.other])
+        lane = FencedLane(match, agents, index, number, key=mix(noise, second), swapped=bool(second))
+        lane.verdicts = verdicts
+        return lane
+
+    episodes = drive(range(2 * len(todo)), start, in_flight)
+    for first, second in zip(episodes, episodes, strict=True):
+        said = verdicts.pop(first.index), verdicts.pop(second.index)
+        yield Played(todo[first.index // 2], (first, second), said)
+
+
+def _undealt(games: dict[str, Game[Any]], keys: Sequence[PairKey]) -> dict[tuple[str, int], str]:
+    """Return why deals cannot be shown to anybody, by game and number."""
+    found: dict[tuple[str, int], str] = {}
+    for seed, label, number in dict.fromkeys((key.seed, key.game, key.number) for key in keys):
+        try:
+            deal(games[label], seed, number, 0)[0].prompt  # noqa: B018
+        except Exception as error:  # noqa: BLE001
+            found[label, number] = f"{label} broke at the deal: {said(error)}"
+    return found
+
+
+def _void_pair(key: PairKey, why: str) -> Played:
+    """Return two games that were never dealt."""
+    first, second = (
+        Episode(
+            game=key.game,
+            index=index,
+            turns=(),
+            rewards=(0.0, 0.0),
+            ending=Ending.VOID,
+            offender=None,
+            players=players,
+            seated=(0, 1),
+            why=why,
+        )
+        for index, players in enumerate(((key.one, key.other), (key.other, key.one)))
+    )
+    return Played(key, (first, second), ((), ()))
+
+
+class Guarded:
+    """A player whose failures are data: what it raises comes back as faults, and replies say how long they took."""
+
+    def __init__(self, agent: Agent, name: str) -> None:
+        self.agent, self.name = agent, name
+
+    def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
+        """Return one reply a prompt, in order; a fault where there is none."""
+        started = time.perf_counter()
+        try:
+            replies = self.agent.reply(prompts)
+            if len(replies) != len(prompts):
+                raise ValueError(f"{len(replies)} replies to {len(prompts)} prompts")
+        except Exception as error:  # noqa: BLE001
+            # Whatever it is, it is not a move; one prompt must not take the others' games with it.
+            if len(prompts) > 1:
+                return [reply for prompt in prompts for reply in self.reply([prompt])]
+            replies = [Reply(text="", fault=said(error))]
+        each = (time.perf_counter() - started) / len(prompts)
+        return [replace(reply, seconds=each) for reply in replies]
+
+
+class FencedLane(Lane):
+    """A game in flight in which what the game itself raises makes it void."""
+
+    __slots__ = ("verdicts",)
+
+    verdicts: dict[int, tuple[float, ...]]
+    """Where what judges said goes when the game is over, by the game's number."""
+
+    def take(self, prompt: Prompt, reply: Reply) -> None:
+        """Step the game with a reply."""
+        match = self.match
+        try:
+            super().take(prompt, reply)
+            if match.seat is not None:
+                # What cannot be shown next is found out here, where it can be said of this game alone.
+                match.prompt  # noqa: B018
+        except Exception as error:  # noqa: BLE001
+            if match.ending is None:
+                match.void(f"{match.game.name} broke: {said(error)}")
+
+    def episode(self) -> Episode:
+        """Return the record of the finished game."""
+        self.verdicts[self.index] = tuple(verdict.p for verdict in self.match.verdicts)
+        return super().episode()
+
+
+def said(error: BaseException) -> str:
+    """Return one line about an exception."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,1 @@
+from selfplay.match_log import *
