@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .agent import Agent, Message, Policy, Prompt, Reply, SharedAgent, ask, mix, uniform, uniforms
-from .loading import make_agent
+from .heuristic import HeuristicAgent
+from .loading import AGENTS, make_agent
 from .optimal import OptimalAgent
 from .players import HumanAgent, PlayerLeft, RandomAgent, ScriptedAgent
 
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     from .tiny import tiny_agent
 
 __all__ = [
+    "AGENTS",
     "BASE",
     "AdapterAgent",
     "Adapters",
     "Agent",
+    "HeuristicAgent",
     "HumanAgent",
     "LanguageModelAgent",
     "Message",

@@ -13,10 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from .agent import Agent
+from .heuristic import HeuristicAgent
 from .optimal import OptimalAgent
 from .players import HumanAgent, RandomAgent
 
-AGENTS: dict[str, Callable[[], Agent]] = {"human": HumanAgent, "optimal": OptimalAgent, "random": RandomAgent}
+AGENTS: dict[str, Callable[[], Agent]] = {
+    "heuristic": HeuristicAgent,
+    "human": HumanAgent,
+    "optimal": OptimalAgent,
+    "random": RandomAgent,
+}
 """The players that need no model, by the name that `make_agent` takes."""
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -26,7 +32,7 @@ def make_agent(spec: str, **settings: Any) -> Agent:
     """Return the player called `spec`.
 
     Args:
-        spec: "human", "optimal" or "random"; or a model directory; or a model's name on the hub.
+        spec: "heuristic", "human", "optimal" or "random"; or a model directory; or a model's name on the hub.
         settings: of a language model, see `LanguageModelAgent.from_pretrained`; the others have none.
 
     Raises ValueError, naming what is near, if there is no such player, directory or model.

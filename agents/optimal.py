@@ -68,6 +68,12 @@ class OptimalAgent:
             tree = enumerate_tree(game, limit=self.limit)
         except ValueError as error:
             raise ValueError(f"{game.name} cannot be solved exactly: {error}") from None
+        index = {(prompt.seat, prompt.text): i for i, prompt in enumerate(tree.prompts)}
+        rows = np.split(self._moves(game, tree), tree.first_slot_P[1:-1])
+        return _Solution(game.name, game.show_legal, index, rows)
+
+    def _moves(self, game: Game[Any], tree: Tree[Any]) -> Floats:
+        """Return the probability of each slot, [M]."""
         if np.abs(tree.rewards_S2.sum(axis=1)).max() > _TIE:
             raise ValueError(f"{game.name} is not zero-sum, so no play is best against everyone; choose another agent")
         if not tree.perfect_information and len(tree.prompts) > self.max_prompts:
@@ -76,9 +82,7 @@ class OptimalAgent:
                 f"{self.max_prompts:,}; raise max_prompts=, choose smaller settings (fewer dice, faces or "
                 "cards), or choose another agent"
             )
-        move_M = minimax(tree) if tree.perfect_information else equilibrium(tree)
-        index = {(prompt.seat, prompt.text): i for i, prompt in enumerate(tree.prompts)}
-        return _Solution(game.name, game.show_legal, index, np.split(move_M, tree.first_slot_P[1:-1]))
+        return minimax(tree) if tree.perfect_information else equilibrium(tree)
 
 
 class _Solution(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from sparring.agents import AGENTS
 from sparring.envs import near
 
 from .forks import BY
@@ -137,7 +138,7 @@ def pool_share(settings: Settings, kind: str) -> float:
 
 def _loads(settings: Settings) -> bool:
     opponents = (settings.opponent, *settings.pool_fixed)
-    return settings.model != "tiny" or any(o not in ("self", "pool", "random", "optimal") for o in opponents)
+    return settings.model != "tiny" or any(o not in ("self", "pool", *AGENTS) for o in opponents)
 
 
 TINY = Need(lambda s: s.model == "tiny", "is for the tiny model; one that is loaded brings its own: leave it out")

@@ -80,10 +80,19 @@ def results_of(record: Record, ranges: Mapping[str, tuple[float, float]], staked
     """Return the games of a pair that count, scored by what was won where the game is `staked`."""
     key = PairKey(*record["pair"])
     span = ranges[key.game][1] - ranges[key.game][0] if key.game in staked else None
+    # One deal in two wordings is one experiment: who does not mind the words plays the same game twice.
+    pair = key._replace(game=plain_label(key.game))
     return [
-        Result(first=game["players"][0], second=game["players"][1], score=share_of(game, span), game=key.game, pair=key)
+        Result(
+            first=game["players"][0], second=game["players"][1], score=share_of(game, span), game=key.game, pair=pair
+        )
         for game in counted_games([record])
     ]
+
+
+def plain_label(label: str) -> str:
+    """Return the label of a game without its skin: `KuhnPoker-v0` of `KuhnPoker-v0[obfuscated]`."""
+    return label.partition("[")[0]
 
 
 def share_of(game: Record, span: float | None) -> float:
@@ -91,7 +100,7 @@ def share_of(game: Record, span: float | None) -> float:
     if span is None:
         return score_of(game)
     first, second = game["rewards"]
-    return min(max(0.5 + (first - second) / (2 * span), 0.0), 1.0)
+    return float(min(max(0.5 + (first - second) / (2 * span), 0.0), 1.0))
 
 
 def _is_staked(records: Iterable[Record], game: str, limits: tuple[float, float]) -> bool:

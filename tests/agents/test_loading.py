@@ -18,7 +18,7 @@ def test_known_names(spec, kind):
     ("spec", "message"),
     [
         ("randm", "Did you mean 'random'"),
-        ("./nowhere", "neither one of human, optimal, random, nor a model directory"),
+        ("./nowhere", "neither one of heuristic, human, optimal, random, nor a model directory"),
         ("a/b/c", "nor a model directory"),
         ("", "no player ''"),
     ],
