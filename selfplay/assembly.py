@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sparring.agents import Agent, LanguageModelAgent, make_agent, tiny_agent
+from sparring.agents import AGENTS, Agent, LanguageModelAgent, make_agent, tiny_agent
 from sparring.agents.precision import compute_in
 from sparring.envs import Game, make, read_options
 
@@ -24,6 +24,7 @@ from .pairs import labelled, pairs, winners
 from .pool import OpponentPool
 from .processes import Processes
 from .rules import Rule, make_objective, make_rule
+from .run_ratings import RunRatings
 from .settings import Settings, anchor_every, read_numbers
 from .settings_checks import BY_UPDATE, PG
 from .snapshots import AdapterSnapshots, CopySnapshots
@@ -233,6 +234,21 @@ def make_opponent(settings: Settings, player: LanguageModelAgent) -> Agent | Opp
         weighting=settings.pool_weighting,
         size=settings.pool_size,
         seed=settings.seed,
+    )
+
+
+def make_ratings(settings: Settings, game: Game[Any], pool: OpponentPool | None, folder: Path) -> RunRatings | None:
+    """Return what rates the policy at its measures; None where no pairs are to be played for that."""
+    if not settings.rate_pairs:
+        return None
+    return RunRatings(
+        game,
+        folder / "ratings.jsonl",
+        [make_agent(name, **({} if name in AGENTS else loading(settings))) for name in settings.rate_anchors],
+        pairs=settings.rate_pairs,
+        seed=settings.seed,
+        retries=settings.retries,
+        snapshots=pool.frozen if pool else tuple,
     )
 
 

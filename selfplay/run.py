@@ -17,6 +17,7 @@ from .assembly import (
     make_learner,
     make_opponent,
     make_player,
+    make_ratings,
     make_schedules,
     make_update,
 )
@@ -88,6 +89,7 @@ class Run:
             about=about,
             transcripts=settings.transcripts,
             payoffs=self.pool.payoffs if self.pool else None,
+            ratings=make_ratings(settings, self.game, self.pool, self.folder.path),
         )
         self.checkpoint = self._find_checkpoint() if self.resumed else None
         self.state: RunState | None = None

@@ -123,6 +123,13 @@ class Settings:
     )
     samples: int = setting(100, "with --measure sampled: replies a prompt")
     measure_every: int = setting(20, "updates between measures of strength")
+    rate_pairs: int = setting(
+        0, "pairs of games against each rating anchor and each snapshot at every measure, for a rating; 0: none"
+    )
+    rate_anchors: list[str] = field(
+        default_factory=lambda: ["random"],
+        metadata={"help": "fixed players that ratings are tied to; the first one's is 0"},
+    )
     save_every: int = setting(100, "updates between checkpoints; the model is saved at the end in any case")
     keep: int = setting(2, "checkpoints that stay")
     guard: str = setting("default", "default: rolls back or stops what goes wrong; warn: only warns; none")

@@ -80,7 +80,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("layers", "heads", "rollouts", "max_new_tokens", "importance_cap"), FROM_1),
     # One reply a state has none to be compared with; NashConv is sampled from halves; positions turn pairs of numbers.
     **dict.fromkeys(("width", "samples", "hidden"), FROM_2),
-    **dict.fromkeys(("lora", "warm_steps", "transcripts", "anchor_every", "retries", "threads"), FROM_0),
+    **dict.fromkeys(("lora", "warm_steps", "transcripts", "anchor_every", "retries", "threads", "rate_pairs"), FROM_0),
     **dict.fromkeys(("entropy", "entropy_end", "kl", "kl_end", "nll", "threshold"), FROM_0),
     **dict.fromkeys(("lr", "lr_end", "critic_lr", "warm_lr", "max_grad_norm", "temperature", "lora_alpha"), ABOVE_0),
     **dict.fromkeys(("clip", "clip_high", "value_clip", "value_weight", "init_scale"), ABOVE_0),
@@ -137,7 +137,7 @@ def pool_share(settings: Settings, kind: str) -> float:
 
 
 def _loads(settings: Settings) -> bool:
-    opponents = (settings.opponent, *settings.pool_fixed)
+    opponents = (settings.opponent, *settings.pool_fixed, *settings.rate_anchors)
     return settings.model != "tiny" or any(o not in ("self", "pool", *AGENTS) for o in opponents)
 
 
@@ -183,6 +183,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     **dict.fromkeys(("dtype", "attn_implementation", "trust_remote_code", "thinking"), (LOADED,)),
     **dict.fromkeys(("lora_alpha", "lora_targets"), (LORA,)),
     "samples": (_given("measure", "sampled"),),
+    "rate_anchors": (_without("--rate_pairs above 0", lambda s: s.rate_pairs > 0),),
     "guard_rules": (_without("a guard", lambda s: s.guard != "none"),),
     "project": (_without("a --tracker", lambda s: s.tracker != "none"),),
     "overwrite": (_without("--out, the folder to replace", lambda s: s.out is not None),),
@@ -245,7 +246,9 @@ def _check_pool(settings: Settings) -> None:
 
 
 def _check_players(settings: Settings) -> None:
-    if "human" in (settings.opponent, *settings.pool_fixed):
+    if settings.rate_pairs and not settings.rate_anchors:
+        raise ValueError("ratings need a fixed player to be tied to; name one, for instance --rate_anchors random")
+    if "human" in (settings.opponent, *settings.pool_fixed, *settings.rate_anchors):
         raise ValueError("opponent 'human' cannot train by the thousand; play against the model with scripts/play.py")
     if settings.update == "spin" and settings.opponent in ("self", "pool"):
         raise ValueError("spin imitates the opponent's moves: set --opponent to an agent, for instance optimal")

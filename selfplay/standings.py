@@ -40,7 +40,7 @@ def standings(
         players: names that are in the tables although they may have played nothing that counts.
     """
     records = list(records)
-    staked = {game for game in ranges if _is_staked(records, game, ranges[game])}
+    staked = staked_games(records, ranges)
     results = [result for record in records for result in results_of(record, ranges, staked)]
     names = list(dict.fromkeys([*players, *(name for r in records for name in PairKey(*r["pair"])[2:4])]))
     games = list(dict.fromkeys(r["pair"][1] for r in records))
@@ -101,6 +101,12 @@ def share_of(game: Record, span: float | None) -> float:
         return score_of(game)
     first, second = game["rewards"]
     return float(min(max(0.5 + (first - second) / (2 * span), 0.0), 1.0))
+
+
+def staked_games(records: Iterable[Record], ranges: Mapping[str, tuple[float, float]]) -> set[str]:
+    """Return the games that paid anything but the ends and the middle of their range."""
+    records = list(records)
+    return {game for game, limits in ranges.items() if _is_staked(records, game, limits)}
 
 
 def _is_staked(records: Iterable[Record], game: str, limits: tuple[float, float]) -> bool:
