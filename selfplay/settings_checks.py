@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from sparring.agents import is_endpoint
 from sparring.envs import near
 
 from .forks import BY
@@ -137,7 +138,8 @@ def pool_share(settings: Settings, kind: str) -> float:
 
 def _loads(settings: Settings) -> bool:
     opponents = (settings.opponent, *settings.pool_fixed)
-    return settings.model != "tiny" or any(o not in ("self", "pool", "random", "optimal") for o in opponents)
+    known = ("self", "pool", "random", "optimal")
+    return settings.model != "tiny" or any(o not in known and not is_endpoint(o) for o in opponents)
 
 
 TINY = Need(lambda s: s.model == "tiny", "is for the tiny model; one that is loaded brings its own: leave it out")
@@ -246,6 +248,8 @@ def _check_pool(settings: Settings) -> None:
 def _check_players(settings: Settings) -> None:
     if "human" in (settings.opponent, *settings.pool_fixed):
         raise ValueError("opponent 'human' cannot train by the thousand; play against the model with scripts/play.py")
+    if is_endpoint(settings.model):
+        raise ValueError("the model is on a server, where nothing can be learned from here; it can be an --opponent")
     if settings.update == "spin" and settings.opponent in ("self", "pool"):
         raise ValueError("spin imitates the opponent's moves: set --opponent to an agent, for instance optimal")
     if settings.model == "tiny" and (settings.hidden < settings.heads or settings.hidden // settings.heads % 2):
