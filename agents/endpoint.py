@@ -67,17 +67,14 @@ class EndpointAgent:
             model: what the server calls it.
             url: of the server, up to /v1; that in OPENAI_BASE_URL, or OpenAI's, if not given.
             name: how tables call this player; the model's name if not given.
-            key_variable: the environment variable that holds the key. Only OpenAI's own server needs one; a key that
-                is there goes to whatever `url` says.
+            key_variable: the environment variable that holds the key, if there is one; it goes to whatever `url` says.
             temperature: of sampling; None leaves it to the server.
             max_tokens: most tokens of a reply, reasoning included; None leaves it to the server.
-            token_name: what the server calls that limit, one of `TOKEN_NAMES`; if not given, the first, and the other
-                from then on if the server asks for it.
+            token_name: the server's name of that limit, one of `TOKEN_NAMES`; if not given, what the server asks for.
             stop: texts that end a reply.
             seeds: whether to send a seed, drawn from the prompt's noise. Not every server takes one, few keep to it.
-            extra_body: more fields of every request, for instance `{"reasoning_effort": "low"}`.
-            answers_as: pattern of the names under which replies may come, "*" for any; if not given, the model's name,
-                also with a version after it.
+            extra_body: more fields of every request.
+            answers_as: pattern of the names that replies may bear; if not given, the model's, or that with a version.
             concurrency: most requests in flight.
             timeout: seconds for one request, from the first byte sent to the last one received.
             retries: most times that a request is sent again after what may pass: 408, 409, 429, 5xx, no connection.
@@ -96,8 +93,7 @@ class EndpointAgent:
         self._key_variable = key_variable
         self._token_name, self._is_renamed = token_name or TOKEN_NAMES[0], token_name is not None
         self._temperature, self._max_tokens, self._stop, self._seeds = temperature, max_tokens, stop, seeds
-        self._extra = dict(extra_body or {})
-        self._answers_as = answers_as
+        self._extra, self._answers_as = dict(extra_body or {}), answers_as
         self._sleep, self._clock = sleep, clock
         _check(self, token_name)
         self._tally = Tally()
@@ -251,7 +247,8 @@ def _wire(url: str, key_variable: str) -> Wire:
             f"{url} wants a key: set the environment variable {key_variable}, or name a server of your own, "
             "as openai:MODEL@http://localhost:8000/v1"
         )
-    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+    # Nor what is written otherwise in quotes, where it would not be found to be taken out.
+    if key is not None and not (key.isascii() and key.isprintable() and not set(key) & set(" \"'\\")):
         raise ValueError(f"the key in {key_variable} has characters that no key has; was it copied whole?")
     try:
         from .endpoint_wire import Wire

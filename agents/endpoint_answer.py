@@ -125,10 +125,12 @@ def read_status(status: int, body: Any, wait: float | None = None) -> Failure:
     said = f"status {status}"
     if words := _words(body):
         said = f"{said}: {words}"
-    if status in (401, 403):
-        # What it says of a key it was sent is not repeated.
-        said = f"status {status}: the server does not accept the key, or does not let it use this model"
-        return Failure(fault=Fault.DENIED, said=said, for_all=status == 401)
+    if status == 401:
+        # What it says of the key it was sent, often half of it, is not repeated.
+        said = "status 401: the server does not accept the key. Check the environment variable that holds it"
+        return Failure(fault=Fault.DENIED, said=said, for_all=True)
+    if status == 403:
+        return Failure(fault=Fault.DENIED, said=f"{said}. The server does not let this key do this")
     if status == 404:
         said += ". Check the model's name and the address, which often ends in /v1"
         return Failure(fault=Fault.NOT_FOUND, said=said, for_all=True)
