@@ -2,6 +2,7 @@
 
     python scripts/play.py --game KuhnPoker-v0 --seats human random
     python scripts/play.py --game TicTacToe-v0 --seats optimal random --games 10 --seed 3
+    python scripts/play.py --seats human openai:Qwen/Qwen3-8B@http://localhost:8000/v1
     python scripts/play.py --game path/to/bluff.py:Bluff --seats random random
 
 While a human plays, only that human's prompts are shown; every move comes out when the game is over.
@@ -16,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sparring.agents import Agent, PlayerLeft, make_agent
+from sparring.agents import Agent, EndpointAgent, PlayerLeft, make_agent
 from sparring.envs import Ending, Game, list_games, make, read_options
 from sparring.selfplay import Episode, Turn, play
 
@@ -26,7 +27,10 @@ ENDINGS = {
     Ending.TRUNCATED: "stopped at the turn limit",
     Ending.VOID: "void: {why}",
 }
-SEATS_HELP = "who plays: human, random, optimal, or the folder of a saved model"
+SEATS_HELP = (
+    "who plays: human, random, optimal, the folder of a saved model or of a training run, or a model on a server, as "
+    "openai:MODEL@http://localhost:8000/v1"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -94,6 +98,9 @@ def run(console: Console, game: Game[Any], seats: tuple[Agent, Agent], options: 
         console.rule(f"{options.games} games")
         for seat in (0, 1):
             console.print(f"player {seat} ({options.seats[seat]}): {totals[seat] / options.games:+g} a game")
+    for agent in seats:
+        if isinstance(agent, EndpointAgent):
+            console.print(f"{agent.name}: {agent.usage}")
 
 
 def show(console: Console, episode: Episode, rules: Sequence[str], *, watched: bool) -> None:
