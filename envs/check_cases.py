@@ -12,7 +12,7 @@ import numpy as np
 from .game import Game
 from .judging import Verdict
 
-MOST_MOVES = 100
+MOST_MOVES = 40
 """Moves of a state that are looked at; of more than that a sample is."""
 SPEECH = "I have made up my mind, and I will say so at some length. " * 10
 

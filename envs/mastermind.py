@@ -19,6 +19,8 @@ from .memo import Memo
 from .vocabulary import Vocabulary
 
 MAX_CODES = 50_000
+MOST_DEALS = 100_000
+"""Pairs of codes that `deals` lists; no tree can be grown from more."""
 SECRETS = ("dealt", "chosen")
 
 SKINS = {
@@ -46,10 +48,10 @@ SKINS = {
     },
     "obfuscated": {
         "rules": (
-            "A contest called Tavrin. Both sides guard hidden rows: {pegs} glyphs long, drawn from {colours}. Glyphs "
-            "{repeats}. {secret}Sides alternate probes of their rival's row, written like {example}. After every "
+            "A contest called Tavrin. Both sides guard hidden rows, {pegs} glyphs long, drawn from {colours}. Glyphs "
+            "{repeats}. {secret}Sides alternate probes of the row opposite, written like {example}. After every "
             "probe two counts appear: hits, glyphs standing where they stand in that row, then strays, glyphs it "
-            "holds elsewhere. Uncover its row using fewer probes than your rival needs. There are {rounds} probes "
+            "holds elsewhere. Uncover it sooner, counting probes, and win. There are {rounds} probes "
             "per side; uncovering both within one pass, or neither, settles nothing."
         ),
         "repeats": "can recur",
@@ -139,6 +141,8 @@ class Mastermind(Game[MastermindState]):
             yield MastermindState((UNSET, UNSET)), 1.0
             return
         codes = range(len(self.codes))
+        if len(codes) ** 2 > MOST_DEALS:
+            raise NotImplementedError(f"{len(codes)} codes make too many deals to list; take fewer pegs or colours")
         for first, second in product(codes, codes):
             yield MastermindState((first, second)), len(codes) ** -2
 
@@ -176,9 +180,7 @@ class Mastermind(Game[MastermindState]):
         if second == UNSET:
             return MastermindState((number, UNSET), (), 1) if state.mover == 0 else MastermindState((first, number))
         guesses = (*state.guesses, number)
-        over = not len(guesses) & 1 and (
-            guesses[-2] == second or number == first or len(guesses) == 2 * self.rounds
-        )
+        over = not len(guesses) & 1 and (guesses[-2] == second or number == first or len(guesses) == 2 * self.rounds)
         return MastermindState(state.codes, guesses, None if over else len(guesses) & 1)
 
     def rewards(self, state: MastermindState) -> tuple[float, float]:

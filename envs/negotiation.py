@@ -53,37 +53,37 @@ SKINS = {
         "nothing": "nothing",
         "ask": "A message if you like, then your move in square brackets:",
         "want": "To me the {kind} matters most.",
-        "spare": "You may have each {kind}.",
+        "spare": "Any {kind} is yours.",
         "yes": "That is fair.",
         "nay": "That is too little for me.",
     },
     "obfuscated": {
         "rules": (
-            "Some tokens lie in a tray and get split among Red and Blue. How many lie there is known; their use for "
-            "one side is hidden from its rival. Every side has use {total} for everything in this tray, spread as "
-            "luck has it. By turns, name a split or take what your rival last named: {example} says: {kept} go here, "
-            "whatever remains goes there. When a side takes it, each side earns its own use for its tokens. Only "
-            "{turns} rounds happen; in round {turns} one may just agree or refuse. If nobody agrees, each earns 0."
+            "Tokens on a tray must be split among sides 0 and 1. Their number is open; the use for one side is hidden "
+            "from the rival. Everything sums to use {total} for each side, spread as luck wants. Alternating, name a "
+            "split or else take the newest one: {example} says that {kept} go here, whatever remains goes elsewhere. "
+            "When a side takes it, each side earns the use of such tokens as it holds. Just {turns} rounds happen; in "
+            "round {turns} one may agree or refuse. When nobody agrees, each earns 0."
         ),
-        "talk": " Text beside a round's choice gets heard there ({most} letters at most).",
+        "talk": " Text beside a choice is heard by that rival ({most} letters).",
         "kinds": "mib tor zan",
         "many": "{kind}",
         "keep": "hold {numbers}",
         "accept": "agree",
         "reject": "refuse",
-        "you": "Side {seat} is yours. Tray: {items}.\nUse: {values}.\n",
+        "you": "Side {seat}. Tray: {items}.\nUse: {values}.\n",
         "each": "{kind} {value}",
         "and": " plus ",
         "turn": "Round {turn}/{turns}. Named up to now:",
         "over": "Named:",
-        "none": " nothing.",
+        "none": " zero.",
         "offer": "\nSide {seat}: {move}",
         "saying": " with ",
-        "result": "\nThis split was {answer}. Side 0 holds {first}; side 1 holds {second}.",
-        "no": "\nThis split was refused, so nobody earns.",
+        "result": "\nThis split: {answer}. Side 0 holds {first}; side 1 holds {second}.",
+        "no": "\nThis split: refused, so nobody earns.",
         "accepted": "agreed",
         "nothing": "empty",
-        "ask": "Text if any, then your move, in square brackets:",
+        "ask": "Text as wanted, next your move, in square brackets:",
         "want": "Best for this side: {kind}.",
         "spare": "Take {kind} freely.",
         "yes": "Good.",
@@ -116,7 +116,7 @@ class _Table(NamedTuple):
     divisions: tuple[Numbers, ...]
     legal: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
     """In the first turn, in later ones, in the last one."""
-    index: dict[str, int]
+    numbers: dict[str, int]
     """The number of each proposal."""
     requests: tuple[str, str, str]
     """How to answer, with the moves listed."""
@@ -216,7 +216,7 @@ class Negotiation(Game[NegotiationState]):
             return replace(state, end=ACCEPTED)
         if move == self._words["reject"]:
             return replace(state, end=REJECTED)
-        offer = self._tables[state.counts].index[move]
+        offer = self._tables[state.counts].numbers[move]
         return NegotiationState(state.counts, state.values, (*state.offers, offer), (*state.said, said))
 
     def rewards(self, state: NegotiationState) -> tuple[float, float]:
@@ -260,16 +260,17 @@ class Negotiation(Game[NegotiationState]):
         return self._said[state.counts, state.values[seat], self._phase(state)]
 
     def _speeches(self, key: tuple[Numbers, Numbers, int]) -> tuple[str, ...]:
-        """Return each move alone and with words that are true of the seat's own values."""
+        """Return each move alone, and with words that go with it and are true of the seat's own values."""
         counts, values, phase = key
-        words, legal = self._words, self._tables[counts].legal[phase]
+        words, table = self._words, self._tables[counts]
         worth = [count * value for count, value in zip(counts, values, strict=True)]
-        want = words["want"].format(kind=self._names[worth.index(max(worth))])
-        spare = words["spare"].format(kind=self._names[worth.index(min(worth))])
-        answers = {words["accept"]: (words["yes"],), words["reject"]: (words["nay"],)}
-        return tuple(
-            f"{said} [{move}]".strip() for move in legal for said in ("", *answers.get(move, (want, spare)))
-        )
+        best, least = worth.index(max(worth)), worth.index(min(worth))
+        fitting: dict[str, list[str]] = {words["accept"]: [words["yes"]], words["reject"]: [words["nay"]]}
+        for move, kept in zip(table.legal[0], table.divisions, strict=True):
+            want = [words["want"].format(kind=self._names[best])] if kept[best] == counts[best] else []
+            spare = [words["spare"].format(kind=self._names[least])] if not kept[least] else []
+            fitting[move] = want + spare
+        return tuple(f"{said} [{move}]".strip() for move in table.legal[phase] for said in ("", *fitting[move]))
 
     def _heard(self, state: NegotiationState, speech: str) -> tuple[str, str]:
         """Return the move in a speech and the message around it."""
@@ -313,8 +314,7 @@ class Negotiation(Game[NegotiationState]):
     def _head(self, key: tuple[Numbers, Numbers, int]) -> str:
         counts, values, seat = key
         each = [
-            self._words["each"].format(kind=name, value=value)
-            for name, value in zip(self._names, values, strict=True)
+            self._words["each"].format(kind=name, value=value) for name, value in zip(self._names, values, strict=True)
         ]
         return self._words["you"].format(seat=seat, items=self._items(counts), values=", ".join(each))
 
@@ -349,9 +349,7 @@ def frontier(points: set[tuple[int, int]]) -> set[tuple[int, int]]:
     >>> sorted(frontier({(0, 4), (1, 3), (1, 4), (5, 0), (4, 0)}))
     [(1, 4), (5, 0)]
     """
-    return {
-        (a, b) for a, b in points if not any((c >= a and d >= b) and (c, d) != (a, b) for c, d in points)
-    }
+    return {(a, b) for a, b in points if not any((c >= a and d >= b) and (c, d) != (a, b) for c, d in points)}
 
 
 @lru_cache(maxsize=16)

@@ -1,8 +1,8 @@
 """Wordle as a duel: two seats look for the same hidden word, each on a board of its own, with equally many guesses.
 
-Chosen: the word list is ours and is both what may be hidden and what may be guessed; on a shared board the two guesses of
-a round are sealed until both are in, because else the second seat would copy the first one's find. Left out: lists of
-obscure words that may be guessed and are never hidden.
+Chosen: the word list is ours and is both what may be hidden and what may be guessed; on a shared board the two guesses
+of a round are sealed until both are in, because else the second seat would copy the first one's find. Left out: lists
+of obscure words that may be guessed and are never hidden.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ SKINS = {
         "rules": (
             "A contest called Drusk. One string with {letters} symbols got picked from a set{among}; two sides try to "
             "name it. A side names strings by turns, then sees its symbols flagged: + stands exactly there, ? "
-            "belongs somewhere else, - exceeds what that string has left. {board} Naming it using fewer tries beats "
+            "belongs somewhere else, - exceeds what that string has left. {board} Naming it sooner, by count, beats "
             "your rival. There are {rounds} tries per side; naming it within one pass, both sides or neither, settles "
             "nothing."
         ),
         "among": " shown further down",
-        "own": "Tries stay hidden from your rival.",
-        "shared": "Tries get shown after every pass.",
+        "own": "Tries stay secret from your rival.",
+        "shared": "Tries get shown when a pass ends.",
         "you": "Side {seat}.",
         "round": " Pass {number}/{rounds}.",
         "head": " Tries:",
