@@ -90,6 +90,26 @@ def negotiation_twins(game, state, seat):
             yield replace(state, values=deal.values)
 
 
+def trading_twins(game, state, seat):
+    """Other prices of the other seat, and other stocks with which it could have done the same."""
+    other = 1 - seat
+    for kind in range(5):
+        more = tuple(int(kind == i) for i in range(5))
+        for field in ("prices", "stocks"):
+            changed = {"prices": ("prices",), "stocks": ("held", "start")}[field]
+            yield replace(
+                state,
+                **{
+                    name: with_other(
+                        getattr(state, name),
+                        seat,
+                        tuple(n + m for n, m in zip(getattr(state, name)[other], more, strict=True)),
+                    )
+                    for name in changed
+                },
+            )
+
+
 def mastermind_twins(game, state, seat):
     """Any code of the other seat with which all that this seat has been told would have been the same."""
     if state.codes[1 - seat] == -1:
@@ -137,6 +157,7 @@ CASES = {
     ),
     "negotiation": (make("Negotiation-v0", skin="obfuscated"), negotiation_twins),
     "negotiation without words": (make("Negotiation-v0", kinds=2, total=8, messages=False), negotiation_twins),
+    "trading": (make("Trading-v0"), trading_twins),
     "mastermind": (make("Mastermind-v0", pegs=2, colours=4), mastermind_twins),
     "mastermind, codes chosen": (
         make("Mastermind-v0", pegs=2, colours=4, secret="chosen", skin="obfuscated"),
