@@ -1,8 +1,8 @@
 """Mastermind as a duel: each seat has a secret code, and the two take turns to guess at the other's.
 
-Chosen: equal guesses for both, so that going first is worth nothing; a code is written in words, and of the large code
-spaces the prompt describes the codes instead of listing them. Left out: the single player against a code, and feedback
-by hand, which a seat could get wrong.
+Chosen: both have the same number of guesses and those of a round are sealed until both are in, so that going first or
+last is worth nothing; a code is written in words, and where there are many the prompt describes them instead of listing
+them. Left out: the single player against a code, and feedback by hand, which a seat could get wrong.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SKINS = {
             "colours in order, for instance {example}. You are told how many colours are exact (right colour, right "
             "place) and how many more are misplaced (right colour, wrong place). Whoever finds the other's code in "
             "fewer guesses wins. Both have the same number of guesses, {rounds} at most; if both find the code in the "
-            "same round, or nobody does, it is a draw."
+            "same round, or nobody does, it is a draw. You see the other player's guesses when a round is over."
         ),
         "repeats": "come more than once",
         "single": "come only once",
@@ -52,7 +52,8 @@ SKINS = {
             "{repeats}. {secret}Sides alternate probes of the row opposite, written like {example}. After every "
             "probe two counts appear: hits, glyphs standing where they stand in that row, then strays, glyphs it "
             "holds elsewhere. Uncover it sooner, counting probes, and win. There are {rounds} probes "
-            "per side; uncovering both within one pass, or neither, settles nothing."
+            "per side; uncovering both within one pass, or neither, settles nothing. Probes received show up as a "
+            "pass ends."
         ),
         "repeats": "can recur",
         "single": "never recur",
@@ -160,7 +161,7 @@ class Mastermind(Game[MastermindState]):
         over = state.mover is None
         done = "" if over else words["round"].format(number=len(guesses) // 2 + 1, rounds=self.rounds)
         mine = "".join([told[guess, other] for guess in guesses[seat::2]])
-        theirs = "".join([told[guess, own] for guess in guesses[1 - seat :: 2]])
+        theirs = "".join([told[guess, own] for guess in guesses[1 - seat : len(guesses) & ~1 : 2]])
         text += f"{done}{words['own']}{mine or words['none']}{words['other']}{theirs or words['none']}"
         return text + self._end(state) if over else text
 

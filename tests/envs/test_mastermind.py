@@ -52,6 +52,9 @@ def test_feedback_worked_by_hand(guess, code, told):
     codes = game.legal(game.deal(np.random.default_rng(0)))
     state = game.play(MastermindState((0, codes.index(code))), guess)
     assert f"{guess}: {told}\nThe other player's guesses at your code: none." in game.observation(state, 0)
+    # The other seat reads it when it has guessed too.
+    assert "guesses at your code: none." in game.observation(state, 1)
+    state = game.play(state, guess)
     assert f"guesses at your code:\n{guess}: {told}" in game.observation(state, 1)
 
 
@@ -88,6 +91,16 @@ def test_both_seats_have_the_same_number_of_guesses(guesses, seat, rewards):
         with pytest.raises(ValueError, match="not legal now"):
             game.play(state, RR)
         assert "Player 0's code was green green, player 1's was red blue." in game.observation(state, 1)
+
+
+def test_neither_seat_has_the_better_of_it():
+    """Sealed guesses make the two seats mirror images: equal policies are worth 0, and either can gain the same."""
+    from sparring.selfplay import exploitability
+
+    game = make("Mastermind-v0", pegs=2, colours=2, rounds=2)
+    found = exploitability(game, lambda prompt: [1 / len(prompt.legal)] * len(prompt.legal))
+    assert found.values == (pytest.approx(0.0, abs=1e-12), pytest.approx(0.0, abs=1e-12))
+    assert found.best_responses == (pytest.approx(0.234375), pytest.approx(0.234375))
 
 
 def test_figures_by_hand():

@@ -118,6 +118,9 @@ def mastermind_twins(game, state, seat):
     for code in range(len(game.codes)):
         if all(game.feedback(guess, code) == feedback for guess, feedback in told):
             yield replace(state, codes=with_other(state.codes, seat, code))
+    if seat == 1 and len(state.guesses) % 2:
+        for guess in range(len(game.codes)):
+            yield replace(state, guesses=(*state.guesses[:-1], guess))
 
 
 def wordle_twins(game, state, seat):
