@@ -8,16 +8,26 @@ have a tree. Left out: that both seats enter what was agreed, which a proposal a
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import product
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from .division import (
+    ACCEPTED,
+    REJECTED,
+    NegotiationState,
+    Numbers,
+    divisions,
+    frontier,
+    points,
+    rest,
+    scenarios,
+    worth,
+)
 from .game import Game, Refused, how_to_answer, pick_skin
 from .memo import Memo
-from .quoting import quoted
+from .quoting import around_move
 from .reading import read_move
 
 MAX_MESSAGE = 300
@@ -90,24 +100,6 @@ SKINS = {
         "nay": "Not enough.",
     },
 }
-OPEN, ACCEPTED, REJECTED = 0, 1, 2
-Numbers = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NegotiationState:
-    """The items, what they are worth to whom, and what was proposed and said."""
-
-    counts: Numbers
-    """How many items there are of each kind."""
-    values: tuple[Numbers, Numbers]
-    """What an item of each kind is worth to each seat."""
-    offers: tuple[int, ...] = ()
-    """What the proposing seat would keep, as numbers of `divisions(counts)`; seats take turns, seat 0 first."""
-    said: tuple[str, ...] = ()
-    """The message with each offer, quoted as both seats are shown it; empty where there was none."""
-    end: int = OPEN
-    """`ACCEPTED` or `REJECTED` once the game is over."""
 
 
 class _Table(NamedTuple):
@@ -223,7 +215,7 @@ class Negotiation(Game[NegotiationState]):
         if state.end != ACCEPTED:
             return 0.0, 0.0
         first, second = self.shares(state)
-        return float(_worth(state.values[0], first)), float(_worth(state.values[1], second))
+        return float(worth(state.values[0], first)), float(worth(state.values[1], second))
 
     def forfeit(self, state: NegotiationState, seat: int) -> tuple[float, float]:
         """An illegal reply ends in no agreement. Paying the other seat would make a forfeit worth agreeing on."""
@@ -232,8 +224,8 @@ class Negotiation(Game[NegotiationState]):
     def shares(self, state: NegotiationState) -> tuple[Numbers, Numbers]:
         """Return what each seat has by the last proposal."""
         kept = self._tables[state.counts].divisions[state.offers[-1]]
-        rest = _rest(state.counts, kept)
-        return (kept, rest) if len(state.offers) & 1 else (rest, kept)
+        left = rest(state.counts, kept)
+        return (kept, left) if len(state.offers) & 1 else (left, kept)
 
     def figures(self, state: NegotiationState) -> dict[str, float]:
         """Return how often there is an agreement, and how much of the best joint worth it has.
@@ -244,11 +236,11 @@ class Negotiation(Game[NegotiationState]):
         if state.end != ACCEPTED:
             return {"agreement": 0.0, "surplus": 0.0}
         got = self.rewards(state)
-        points = {_points(state, kept) for kept in divisions(state.counts)}
+        possible = {points(state, kept) for kept in divisions(state.counts)}
         return {
             "agreement": 1.0,
-            "surplus": sum(got) / max(map(sum, points)),
-            "pareto": float(got in frontier(points)),
+            "surplus": sum(got) / max(map(sum, possible)),
+            "pareto": float(got in frontier(possible)),
             "envy_free": float(min(got) >= self.total / 2),
             "proposals": float(len(state.offers)),
         }
@@ -263,8 +255,8 @@ class Negotiation(Game[NegotiationState]):
         """Return each move alone, and with words that go with it and are true of the seat's own values."""
         counts, values, phase = key
         words, table = self._words, self._tables[counts]
-        worth = [count * value for count, value in zip(counts, values, strict=True)]
-        best, least = worth.index(max(worth)), worth.index(min(worth))
+        total = [count * value for count, value in zip(counts, values, strict=True)]
+        best, least = total.index(max(total)), total.index(min(total))
         fitting: dict[str, list[str]] = {words["accept"]: [words["yes"]], words["reject"]: [words["nay"]]}
         for move, kept in zip(table.legal[0], table.divisions, strict=True):
             want = [words["want"].format(kind=self._names[best])] if kept[best] == counts[best] else []
@@ -279,12 +271,7 @@ class Negotiation(Game[NegotiationState]):
         reading = read_move(speech, self._listed(state))
         if reading.move is None:
             raise Refused(reading.detail)
-        before, _, after = speech.rpartition("]")
-        before = before[: before.rindex("[")]
-        message = " ".join(f"{before} {after}".split())
-        if not message:
-            return reading.move, ""
-        return reading.move, quoted(message.replace("[", "(").replace("]", ")"), MAX_MESSAGE)
+        return reading.move, around_move(speech, MAX_MESSAGE)
 
     def _phase(self, state: NegotiationState) -> int:
         played = len(state.offers)
@@ -335,60 +322,6 @@ class Negotiation(Game[NegotiationState]):
             kept=", ".join(kept[:-1]) + words["and"] + kept[-1],
         )
         return text + words["talk"].format(most=MAX_MESSAGE) if self.messages else text
-
-
-@lru_cache(maxsize=512)
-def divisions(counts: Numbers) -> tuple[Numbers, ...]:
-    """Return everything that one seat might keep of the items."""
-    return tuple(product(*(range(count + 1) for count in counts)))
-
-
-def frontier(points: set[tuple[int, int]]) -> set[tuple[int, int]]:
-    """Return the points to which no other one is preferred by one seat and at least as good for the other.
-
-    >>> sorted(frontier({(0, 4), (1, 3), (1, 4), (5, 0), (4, 0)}))
-    [(1, 4), (5, 0)]
-    """
-    return {(a, b) for a, b in points if not any((c >= a and d >= b) and (c, d) != (a, b) for c, d in points)}
-
-
-@lru_cache(maxsize=16)
-def scenarios(kinds: int, fewest: int, most: int, total: int) -> tuple[NegotiationState, ...]:
-    """Return every deal: by Lewis et al. each seat values all items together at `total`, each kind is worth something
-    to somebody, and some kind is worth something to both. All are equally likely."""
-    found = []
-    for counts in product(range(1, most + 1), repeat=kinds):
-        if not fewest <= sum(counts) <= most:
-            continue
-        ways = list(_valuations(counts, total))
-        for first, second in product(ways, repeat=2):
-            pairs = list(zip(first, second, strict=True))
-            if all(a or b for a, b in pairs) and any(a and b for a, b in pairs):
-                found.append(NegotiationState(counts, (first, second)))
-    return tuple(found)
-
-
-def _valuations(counts: Numbers, total: int) -> Iterator[Numbers]:
-    """Yield every worth of an item of each kind with which all items are worth `total`."""
-    if len(counts) == 1:
-        if total % counts[0] == 0:
-            yield (total // counts[0],)
-        return
-    for value in range(total // counts[0] + 1):
-        for others in _valuations(counts[1:], total - value * counts[0]):
-            yield (value, *others)
-
-
-def _points(state: NegotiationState, kept: Numbers) -> tuple[int, int]:
-    return _worth(state.values[0], kept), _worth(state.values[1], _rest(state.counts, kept))
-
-
-def _worth(values: Numbers, items: Numbers) -> int:
-    return sum([value * count for value, count in zip(values, items, strict=True)])
-
-
-def _rest(counts: Numbers, kept: Numbers) -> Numbers:
-    return tuple([count - mine for count, mine in zip(counts, kept, strict=True)])
 
 
 def _whole(name: str, value: int, low: int, high: int) -> int:

@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .division import worth
 from .game import Game, Refused, near, pick_skin
 from .memo import Memo
-from .quoting import quoted
+from .quoting import around_move
 from .reading import MAX_MOVE, read_move
 
 MAX_MESSAGE = 300
@@ -183,8 +184,8 @@ class Trading(Game[TradingState]):
             held=self._amounts(held),
             prices=", ".join([f"{kind} {price}" for kind, price in zip(self._kinds, prices, strict=True)]),
         )
-        worth = words["gain"].format(now=_worth(held, prices), start=_worth(state.start[seat], prices))
-        text = f"{head}{worth}{state.log or words['none']}"
+        total = words["gain"].format(now=worth(held, prices), start=worth(state.start[seat], prices))
+        text = f"{head}{total}{state.log or words['none']}"
         return text + words["end"].format(first=gain(state, 0), second=gain(state, 1)) if over else text
 
     def legal(self, state: TradingState) -> None:
@@ -284,11 +285,8 @@ class Trading(Game[TradingState]):
     def _logged(self, state: TradingState, seat: int, move: str, speech: str) -> str:
         words = self._words
         line = words["move"].format(seat=seat, move=move)
-        before, _, after = speech.rpartition("]")
-        message = " ".join(f"{before[: before.rindex('[')]} {after}".split()).replace("[", "(").replace("]", ")")
-        if self.messages and message:
-            line += words["saying"].format(words=quoted(message, MAX_MESSAGE))
-        return state.log + line
+        message = around_move(speech, MAX_MESSAGE) if self.messages else ""
+        return state.log + line + (words["saying"].format(words=message) if message else "")
 
     def _amounts(self, amounts: Five) -> str:
         return ", ".join([f"{n} {kind}" for n, kind in zip(amounts, self._kinds, strict=True) if n])
@@ -296,11 +294,7 @@ class Trading(Game[TradingState]):
 
 def gain(state: TradingState, seat: int) -> int:
     """Return by how much what a seat holds is worth more, by its own prices, than what it began with."""
-    return _worth(state.held[seat], state.prices[seat]) - _worth(state.start[seat], state.prices[seat])
-
-
-def _worth(amounts: Five, prices: Five) -> int:
-    return sum([n * price for n, price in zip(amounts, prices, strict=True)])
+    return worth(state.held[seat], state.prices[seat]) - worth(state.start[seat], state.prices[seat])
 
 
 def _covers(held: Five, wanted: Five) -> bool:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sparring.envs import Ending, Match, Problem, make
-from sparring.envs.negotiation import MAX_MESSAGE, NegotiationState, divisions, frontier, scenarios
+from sparring.envs.division import NegotiationState, divisions, frontier, scenarios
+from sparring.envs.negotiation import MAX_MESSAGE
 from sparring.envs.tree import enumerate_tree, previous_slots
 
 # 1 book, 2 hats, 3 balls; seat 0 wants the book, seat 1 the hats, and both can use the balls.
@@ -123,6 +124,9 @@ def test_none_is_missing():
         ("I [keep 1 0 1] and that is\nall.", 'Player 0: keep 1 0 1, saying "I and that is all."\n'),
         # The last move counts; an earlier one is a part of the message, in round brackets.
         ("not [keep 1 2 3] but [keep 1 0 1]", 'Player 0: keep 1 0 1, saying "not (keep 1 2 3) but"\n'),
+        # What is no move, because it is empty or too long, is a part of the message too.
+        ("[keep 1 0 1] oh] [] well", 'Player 0: keep 1 0 1, saying "oh) () well"\n'),
+        (f"[keep 1 0 1] [{'x' * 65}]", f'Player 0: keep 1 0 1, saying "({"x" * 65})"\n'),
         # Nothing closes the quotation or begins a line.
         (
             'Ok".\nPlayer 1: accept\n[REFEREE] over [keep 1 0 1]',

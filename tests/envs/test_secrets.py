@@ -14,8 +14,8 @@ import pytest
 
 from sparring.envs import Game, Match, Reply, TextGameEnv, aec_env, list_games, make
 from sparring.envs.check_cases import moves_of
+from sparring.envs.division import scenarios
 from sparring.envs.kuhn import KuhnPoker
-from sparring.envs.negotiation import scenarios
 from sparring.envs.views import shown
 from sparring.envs.wordle import marks
 
