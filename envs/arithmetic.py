@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .expressions import Expression, Operation, canonical, evaluate, numbers, parse, signs, write
-from .tasks import Malformed, Task, TaskFamily, read_integer
+from .tasks import Malformed, Task, TaskFamily, count, read_integer
 
 
 class Level(NamedTuple):
@@ -96,9 +96,9 @@ class Arithmetic(TaskFamily):
         tree, allowed = parse(text), LEVELS[level]
         found = signs(tree)
         if not 1 <= len(found) <= allowed.signs or not set(found) <= set(allowed.among):
-            raise Malformed(f"write 1 to {allowed.signs} of the signs {' '.join(allowed.among)}")
+            raise Malformed(f"write 1 to {count(allowed.signs, 'sign')}, each one of {' '.join(allowed.among)}")
         if any(abs(n) >= 10**allowed.digits for n in numbers(tree)):
-            raise Malformed(f"numbers have at most {allowed.digits} digits here")
+            raise Malformed(f"numbers have at most {count(allowed.digits, 'digit')} here")
         return self._task(write(tree), level, "proposer")
 
     def proposal(self, task: Task) -> str:
@@ -108,15 +108,15 @@ class Arithmetic(TaskFamily):
         self.check_level(level)
         allowed = LEVELS[level]
         return (
-            f"Write an expression of whole numbers with at most {allowed.digits} digits and 1 to {allowed.signs} of the "
-            f"signs {' '.join(allowed.among)}; parentheses are allowed. Write the expression alone."
+            f"Write an expression of whole numbers of at most {count(allowed.digits, 'digit')} that has at most "
+            f"{count(allowed.signs, 'sign')}, each one of {' '.join(allowed.among)}. Parentheses are allowed."
         )
 
 
-def _random(rng: np.random.Generator, allowed: Level, count: int) -> Expression:
-    """Return a random expression with `count` signs, in any shape."""
-    if count == 0:
+def _random(rng: np.random.Generator, allowed: Level, size: int) -> Expression:
+    """Return a random expression with `size` signs, in any shape."""
+    if size == 0:
         return int(rng.integers(10 ** int(rng.integers(1, allowed.digits + 1))))
     sign = allowed.among[rng.integers(len(allowed.among))]
-    left = int(rng.integers(count))
-    return Operation(sign, _random(rng, allowed, left), _random(rng, allowed, count - 1 - left))
+    left = int(rng.integers(size))
+    return Operation(sign, _random(rng, allowed, left), _random(rng, allowed, size - 1 - left))

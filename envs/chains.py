@@ -13,7 +13,7 @@ from zlib import crc32
 
 import numpy as np
 
-from .tasks import Malformed, Task, TaskFamily
+from .tasks import Malformed, Task, TaskFamily, count
 
 STEPS = (2, 3, 4, 5, 6, 8)
 """Steps of a chain, by level."""
@@ -40,11 +40,12 @@ class Chain(TaskFamily):
 
     def _task(self, start: int, steps: list[tuple[str, int]], level: int, source: str = "family") -> Task:
         words = ", then ".join(f"{operation} {n}" for operation, n in steps)
+        how = f"Answer with the value after each step, {count(len(steps), 'number')} in order."
         return Task(
             family=self.name,
             skill="chain",
             level=level,
-            prompt=f"Start with {start}, {words}.\nAnswer with the value after each step, {len(steps)} numbers in order.",
+            prompt=f"Start with {start}, {words}.\n{how}",
             key=" ".join(map(str, _values(start, steps))),
             data=(str(start), *(f"{operation} {n}" for operation, n in steps)),
             source=source,
@@ -100,7 +101,7 @@ class Chain(TaskFamily):
         if not re.fullmatch(r"[0-9]", start) or not found or not all(found):
             raise Malformed("write a digit and then steps such as add 3, multiply by 2")
         if len(found) > STEPS[level]:
-            raise Malformed(f"a chain has at most {STEPS[level]} steps here")
+            raise Malformed(f"a chain has at most {count(STEPS[level], 'step')} here")
         pairs = [(match[1], int(match[2])) for match in found if match is not None]
         return self._task(int(start), pairs, level, "proposer")
 
@@ -110,8 +111,8 @@ class Chain(TaskFamily):
     def language(self, level: int) -> str:
         self.check_level(level)
         return (
-            f"Write a digit to start with and 1 to {STEPS[level]} steps, each one of {', '.join(OPERATIONS)} and a "
-            "digit, for instance: 4, add 3, multiply by 2"
+            f"Write a digit to start with and at most {count(STEPS[level], 'step')}, each one of "
+            f"{', '.join(OPERATIONS)} and a digit, for instance: 4, add 3, multiply by 2"
         )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .game import Game, Refused, near
 from .tasks import Task, TaskFamily, make_family, quoted, read_answer, readable_guesses
 
+T = TypeVar("T")
 PAYS = ("win", "margin", "score")
 TIES = ("draw", "brevity")
 UNREADABLE = ("wrong", "forfeit")
@@ -30,6 +31,12 @@ PAID = {
     "score": "each player is paid its own score, from 0 to 1.",
 }
 HOW = 'If you write more than the answer, end with "Answer:" and the answer.'
+BRIEF = {
+    "alone": "Answer the question.",
+    "win": "Answer better than the other player.",
+    "margin": "Answer better than the other player.",
+    "score": "Answer as well as you can.",
+}
 LINES = r"Write \n for a line break within the answer."
 
 
@@ -48,6 +55,7 @@ class Contest(Game[ContestState]):
     """Answer better than the other seat, or, with `single`, simply well."""
 
     figure = "accuracy"
+    skins = ("plain", "brief")
 
     def __init__(
         self,
@@ -59,6 +67,7 @@ class Contest(Game[ContestState]):
         pays: str = "win",
         ties: str = "brevity",
         unreadable: str = "wrong",
+        skin: str = "plain",
     ) -> None:
         """Set up what is asked and what is paid.
 
@@ -70,6 +79,7 @@ class Contest(Game[ContestState]):
             pays: "win": 1, 0 or -1; "margin": the difference of the scores; "score": each seat its own score.
             ties: of two right answers, "draw" or "brevity": the shorter one wins; wrong ones always draw.
             unreadable: whether an answer that is not written as asked is "wrong", or a "forfeit" as an illegal move is.
+            skin: "plain", or "brief" for small models: rules of one line.
 
         Raises ValueError for settings that cannot be, naming the near one.
         """
@@ -80,7 +90,8 @@ class Contest(Game[ContestState]):
         self.pays = "score" if single else pays
         self.options = options_of(task, level, listed=listed)
         self.families = {family.name: family for family, _ in self.options}
-        self.rules = _rules(single, pays, ties, self.families.values(), listed)
+        plain = _rules(single, pays, ties, self.families.values(), listed)
+        self.rules = worded(skin, plain, BRIEF["alone" if single else pays])
         self.keeps_brackets = any(family.keeps_brackets for family in self.families.values())
         self.zero_sum = self.pays != "score"
         self.reward_range = (-1.0, 1.0) if self.zero_sum else (0.0, 1.0)
@@ -146,9 +157,9 @@ class Contest(Game[ContestState]):
         if not lead and first >= 1.0 and self.ties == "brevity":
             lead = float(len(state.answers[1]) - len(state.answers[0]))
         elif self.pays == "margin":
-            return lead, -lead
+            return lead, 0.0 - lead
         won = float(np.sign(lead))
-        return won, -won
+        return won, 0.0 - won
 
     def forfeit(self, state: ContestState, seat: int) -> tuple[float, float]:
         # Where each is paid its own score, nobody earns one by what the other does.
@@ -178,6 +189,14 @@ def options_of(task: Any, level: Any, *, listed: bool = False) -> tuple[tuple[Ta
         if listed and family.answers(family.draw(np.random.default_rng(0), one)) is None:
             raise ValueError(f"answers of {family.name} at level {one} are too many to list; leave out listed=")
     return tuple(product(families, levels))
+
+
+def worded(skin: str, plain: T, brief: T) -> T:
+    """Return the rules in the words of a skin. Raises ValueError naming the near one if there is none."""
+    rules = {"plain": plain, "brief": brief}
+    if skin not in rules:
+        raise ValueError(f"unknown skin {skin!r}.{near(skin, rules)}")
+    return rules[skin]
 
 
 def _rules(single: bool, pays: str, ties: str, families: Any, listed: bool) -> str:

@@ -37,7 +37,7 @@ def prover_verifier(outcome: Outcome) -> tuple[float, float]:
 
 
 def spc(outcome: Outcome) -> tuple[float, float]:
-    """Sneaky: 1 if a wrong step is not found, else -1, and the critic the opposite (Chen et al. 2025, arXiv 2504.19162).
+    """Sneaky: 1 if a wrong step is not found, else -1; the critic the opposite. Chen et al. 2025, arXiv 2504.19162.
 
     A sneaky solution that is right has failed and loses. A helpful one wins if it is right and cleared; the critic wins
     there by what is true.

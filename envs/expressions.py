@@ -49,7 +49,7 @@ def parse(text: str) -> Expression:
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
-            raise Malformed(f"no expression has {ascii(text[at:].strip()[:8])} in it; use whole numbers, + - * and ()")
+            raise Malformed(f"no expression has {text[at:].strip()[:8]!a} in it; use whole numbers, + - * and ()")
         if len(found[1]) > MOST_DIGITS:
             raise Malformed(f"a number has at most {MOST_DIGITS} digits")
         tokens.append(found[1])

@@ -10,6 +10,7 @@ import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -30,7 +31,7 @@ from .programs import (
     write_program,
     write_value,
 )
-from .tasks import Malformed, Task, TaskFamily
+from .tasks import Malformed, Task, TaskFamily, count
 
 LEVELS = ((1, 3), (2, 4), (3, 5), (4, 6), (5, 8))
 """Steps of a program and most size of its input, by level."""
@@ -52,6 +53,8 @@ class ProgramTasks(TaskFamily):
     """One of the three kinds of tasks about a program."""
 
     levels = len(LEVELS)
+    wanted: ClassVar[str]
+    """What the solver is asked for."""
 
     def draw(self, rng: np.random.Generator, level: int) -> Task:
         self.check_level(level)
@@ -91,8 +94,8 @@ class ProgramTasks(TaskFamily):
         self.check_level(level)
         steps, size = LEVELS[level]
         return (
-            f"{MANUAL} Write a program of at most {steps} {'step' if steps == 1 else 'steps'}, a bar, and an input of at "
-            f"most {size} numbers or letters, for instance: reverse | 3 1 2"
+            f"{MANUAL} Write a program of at most {count(steps, 'step')}, a bar, and an input of at most {size} "
+            f"numbers or letters, for instance: reverse | 3 1 2. The other player must find {self.wanted}."
         )
 
 
@@ -100,6 +103,7 @@ class Deduction(ProgramTasks):
     """Give the output of a program on an input."""
 
     name = "deduction"
+    wanted = "the output, given program and input"
 
     def _task(self, triple: Triple, level: int, source: str = "family") -> Task:
         program, given = write_program(triple.program), write_value(triple.input)
@@ -124,6 +128,7 @@ class Abduction(ProgramTasks):
     """Find an input from which a program makes an output. Whatever input does it is right."""
 
     name = "abduction"
+    wanted = "an input, given program and output"
 
     def _task(self, triple: Triple, level: int, source: str = "family") -> Task:
         program, output = write_program(triple.program), write_value(triple.output)
@@ -154,15 +159,13 @@ class Induction(ProgramTasks):
     """Find a program from examples. It is right if it does the hidden examples as well: all of them, or it is not."""
 
     name = "induction"
+    wanted = "a program, given your input and others with their outputs"
 
     def _task(self, triple: Triple, level: int, source: str = "family") -> Task:
-        program, shown, hidden = write_program(triple.program), [], []
-        for number, value in enumerate(_inputs(triple)):
-            (shown if number < SHOWN else hidden).append(write_value(value))
-        lines = [f"{given} -> {write_value(run(triple.program, read_value(given, like=triple.input)))}" for given in shown]
+        inputs = _inputs(triple)
+        lines = [f"{write_value(given)} -> {write_value(run(triple.program, given))}" for given in inputs[:SHOWN]]
         prompt = "Examples of input -> output:\n" + "\n".join(lines) + "\nAnswer with a program that does the same."
-        # The hidden inputs follow from what is in the key, which no seat is shown.
-        return self._made(level, source, prompt, program, write_value(triple.input), *shown, *hidden)
+        return self._made(level, source, prompt, write_program(triple.program), *map(write_value, inputs))
 
     def verify(self, task: Task, answer: str) -> float:
         own = parse_program(task.key)

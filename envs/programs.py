@@ -116,7 +116,7 @@ def parse_program(text: str) -> Program:
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
-            raise Malformed(f"no program has {ascii(text[at:].strip()[:8])} in it")
+            raise Malformed(f"no program has {text[at:].strip()[:8]!a} in it")
         tokens.append(found[1])
         at = found.end()
     program, end = _steps([*tokens, ""], 0, 0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .contest import HOW, options_of
+from .contest import HOW, options_of, worded
 from .game import Game, Refused, near
 from .proposer_rewards import RANGES, RULES, learnability, proposer_rule
 from .tasks import Malformed, Task, TaskFamily, examples, quoted, read_answer, readable_guesses
@@ -26,6 +26,7 @@ PROPOSE = (
     'example. {pays} If you write more than the task, end with "Task:" and the task.'
 )
 SOLVE = "Another player made a task for you. A verifier scores your answer from 0 to 1. {pays}"
+BRIEF = ("Make a task for the other player.", "Solve the other player's task.")
 WORTH = {
     "learnability": "It is worth most if the other player succeeds half the time, and nothing if always or never.",
     "azr": "It is worth the more, the harder it is for the other player, and nothing if that player never succeeds.",
@@ -60,6 +61,7 @@ class Proposer(Game[ProposerState]):
     """Make a task that teaches; solve it."""
 
     roles = ("proposer", "solver")
+    skins = ("plain", "brief")
     source = "Zhao et al. 2025, arXiv 2505.03335"
 
     def __init__(
@@ -72,6 +74,7 @@ class Proposer(Game[ProposerState]):
         shown: int = 2,
         malformed: str = "worthless",
         listed: bool = False,
+        skin: str = "plain",
     ) -> None:
         """Set up the language and what a task is worth.
 
@@ -83,6 +86,7 @@ class Proposer(Game[ProposerState]):
             shown: examples that the proposer sees, 0 to 8; a task with the signature of one is none.
             malformed: whether what is no task is "worthless" and ends the game, or a "forfeit" as an illegal move is.
             listed: whether proposals and answers are legal moves, for levels whose tasks can be listed.
+            skin: "plain", or "brief" for small models: rules of one line.
 
         Raises ValueError for settings that cannot be, naming the near one.
         """
@@ -100,10 +104,11 @@ class Proposer(Game[ProposerState]):
         for family, one in self.options:
             family.language(one)
         gain = "Failing, you lose what the other player wins." if pays == ZERO_SUM else "You are paid the score."
-        self.rules = (PROPOSE.format(pays=WORTH[pays]), SOLVE.format(pays=gain) + ("" if listed else f" {HOW}"))
+        solve = SOLVE.format(pays=gain) + ("" if listed else f" {HOW}")
+        self.rules = worded(skin, (PROPOSE.format(pays=WORTH[pays]), solve), BRIEF)
         self.zero_sum = pays == ZERO_SUM
-        low, high = (-1.0, 1.0) if self.zero_sum else RANGES[pays]
-        self.reward_range = (min(low, 0.0), max(high, 1.0))
+        worst, best = (-1.0, 1.0) if self.zero_sum else RANGES[pays]
+        self.reward_range = (min(worst, 0.0), max(best, 1.0))
         self.figure = "learnability" if attempts > 1 else "valid"
         self.max_turns = 1 + attempts
 
@@ -215,7 +220,7 @@ class Proposer(Game[ProposerState]):
         solved = sum(state.scores) / self.attempts
         if self.zero_sum:
             won = 1 - 2 * solved if valid else -1.0
-            return won, -won
+            return won, 0.0 - won
         return proposer_rule(self.pays)(valid, state.scores), solved
 
     def forfeit(self, state: ProposerState, seat: int) -> tuple[float, float]:

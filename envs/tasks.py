@@ -19,8 +19,6 @@ import numpy as np
 from .game import near
 from .reading import clean_speech
 
-GUESSES = 32
-"""Answers that a family's answer language is shown by."""
 MOST_SHOWN = 300
 """Characters of an answer that the other seat, or a finished game, is shown."""
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}")
@@ -68,6 +66,8 @@ class TaskFamily(ABC):
     """Levels are 0 to `levels - 1`."""
     keeps_brackets: bool = False
     """Whether answers need square brackets."""
+    sample: int = 32
+    """How many of its tasks show what its answers and proposals look like."""
     most_prompt: int = 2000
     """Most characters of a task's prompt."""
 
@@ -207,6 +207,15 @@ def read_integer(answer: str) -> int | None:
     return int(answer) if _NUMBER.fullmatch(answer) else None
 
 
+def count(number: int, thing: str) -> str:
+    """Return a number of things in words.
+
+    >>> count(1, "step"), count(3, "step")
+    ('1 step', '3 steps')
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def quoted(text: str, most: int = MOST_SHOWN) -> str:
     """Return a player's words in quotes that they cannot close, on one line, cut where they are long.
 
@@ -221,7 +230,7 @@ def quoted(text: str, most: int = MOST_SHOWN) -> str:
 def examples(family: TaskFamily, level: int) -> tuple[Task, ...]:
     """Return tasks of a level, always the same ones: what its tasks, answers and proposals look like."""
     rng = np.random.default_rng([0x7A5C, level])
-    return tuple(family.draw(rng, level) for _ in range(GUESSES))
+    return tuple(family.draw(rng, level) for _ in range(family.sample))
 
 
 @lru_cache(maxsize=256)
