@@ -114,7 +114,7 @@ def test_the_share_of_helpful_deals():
 
 
 def test_a_small_game_is_exact():
-    """Level 0: 108 chains, two roles, 5 solutions, 3 verdicts. If all are sneaky, a critic that calculates always wins."""
+    """Level 0: 108 chains, two roles, 5 solutions, 3 verdicts. Against sneaks alone a critic that counts wins."""
     game = make("Critic-v0", level=0)
     tree = enumerate_tree(game)
     assert len(tree) == 108 * 2 * (1 + 5 + 15)
