@@ -58,3 +58,13 @@ register("Negotiation-v0", "sparring.envs.negotiation:Negotiation")
 register("Mastermind-v0", "sparring.envs.mastermind:Mastermind")
 register("Wordle-v0", "sparring.envs.wordle:Wordle")
 register("Trading-v0", "sparring.envs.trading:Trading")
+register("Contest-v0", "sparring.envs.contest:Contest")
+register("SingleTask-v0", "sparring.envs.contest:Contest", single=True)
+register("Critic-v0", "sparring.envs.critic:Critic")
+register("Proposer-v0", "sparring.envs.proposer:Proposer")
+register_family(
+    "reasoning_gym",
+    "sparring.envs.from_reasoning_gym:ReasoningGymContest",
+    package="reasoning_gym",
+    extra="reasoning_gym",
+)

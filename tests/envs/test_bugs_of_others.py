@@ -272,7 +272,7 @@ def test_what_is_no_text_is_made_into_text(action):
     assert match.ending is Ending.ILLEGAL
 
 
-@ALL
+@pytest.mark.parametrize("id", LISTED)
 def test_long_numbers_raise(id):
     """More than 4,300 digits made `int()` raise ValueError out of the middle of eight games."""
     for digits in ("9" * 5_000, "9" * 60, "\u0669" * 60):

@@ -142,6 +142,40 @@ def wordle_twins(game, state, seat):
             yield replace(state, word=word, guesses=tuple(guesses))
 
 
+def other_keys(state):
+    """States that differ in the answer key alone, which nobody is shown before the end."""
+    for key in ("XYZZY", "0", "1 2"):
+        yield replace(state, task=replace(state.task, key=key))
+
+
+def contest_twins(game, state, seat):
+    """Another key, and any answer of the other seat."""
+    yield from other_keys(state)
+    if len(state.answers) > seat:
+        return
+    for answer in ("7", SECRET) if state.answers else ():
+        yield replace(state, answers=(answer,), scores=(1.0,))
+
+
+def critic_twins(game, state, seat):
+    """Another key; to the critic also the other role."""
+    yield from other_keys(state)
+    if seat == 1:
+        yield replace(state, helpful=not state.helpful)
+
+
+def proposer_twins(game, state, seat):
+    """Another key; to the solver also other examples, other words for the same task and other earlier answers."""
+    if state.task is not None:
+        yield from other_keys(state)
+    if seat == 1:
+        yield replace(state, shown=("1 + 1",))
+        if state.task is not None:
+            yield replace(state, proposal=SECRET)
+            count = len(state.answers)
+            yield replace(state, answers=(SECRET,) * count, scores=(1.0,) * count)
+
+
 CASES = {
     "kuhn": (make("KuhnPoker-v0"), kuhn_twins),
     "kuhn obfuscated": (make("KuhnPoker-v0", skin="obfuscated"), kuhn_twins),
@@ -168,6 +202,13 @@ CASES = {
     ),
     "wordle": (make("Wordle-v0", words=12), wordle_twins),
     "wordle, shared board": (make("Wordle-v0", words=12, board="shared", skin="obfuscated"), wordle_twins),
+    "contest": (make("Contest-v0"), contest_twins),
+    "contest with listed answers": (make("Contest-v0", task="chain", level=1, listed=True), contest_twins),
+    "single task": (make("SingleTask-v0", task=("induction", "abduction")), contest_twins),
+    "critic": (make("Critic-v0"), critic_twins),
+    "critic, solutions written": (make("Critic-v0", task="arithmetic", listed=False, pays="spc"), critic_twins),
+    "proposer": (make("Proposer-v0"), proposer_twins),
+    "proposer of programs": (make("Proposer-v0", task=("deduction", "induction")), proposer_twins),
 }
 
 
