@@ -187,20 +187,14 @@ class Taboo(Game[TabooState]):
         return tuple(hint for hint in hints if not says(hint, word)) or ASIDES
 
     def _answers(self, said: tuple[str, ...]) -> tuple[str, ...]:
-        """Return words that fit the last hint and have not been said, and guesses where few fit all hints."""
-        told = [self._fitting(speech) for speech in said[::2]]
+        """Return words that fit the last hint and have not been said; where few fit all hints, guesses at those."""
+        told = [self.list.mentioned(speech) for speech in said[::2]]
         named = " ".join(said[1::2])
         open_words = [word for word in told[-1] if NAMED.format(word=word) not in named]
         fitting = [word for word in open_words if all(word in words for words in told if words)]
         guesses = fitting if len(fitting) <= FEW else []
         return (
             *ASIDES,
-            *(NAMED.format(word=word) for word in open_words),
+            *(NAMED.format(word=word) for word in open_words if word not in guesses),
             *(GUESS.format(word=word) for word in guesses),
         )
-
-    def _fitting(self, speech: str) -> tuple[str, ...]:
-        """Return the words of the topic that a speech mentions last; none if it mentions none."""
-        found = [(speech.rfind(topic), words) for topic, words in self.list.topics]
-        place, words = max(found, default=(-1, ()), key=lambda pair: pair[0])
-        return words if place >= 0 else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 LEAST_HEARD, MOST_HEARD = 20, 600
 """Bounds of what a game may let be heard of a speech."""
-_QUOTES = str.maketrans("\"“”„«»", "''''''")
+_QUOTES = str.maketrans('"“”„«»', "''''''")
 
 
 def heard(speech: str, most: int) -> str:

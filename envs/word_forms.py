@@ -22,20 +22,20 @@ axis axes|thesis theses|analysis analyses|criterion criteria|sheep sheep|deer de
 """
 # Verbs, the infinitive first, which alone brings the others along: a rose is not said by "rise".
 VERBS = """
-be am is are was were been being|have has had having|do does did done doing|go goes went gone going
-bear bore borne|beat beat beaten|begin began begun|bend bent|bind bound|bite bit bitten|bleed bled|blow blew blown
-break broke broken|breed bred|bring brought|build built|buy bought|catch caught|choose chose chosen|cling clung
-come came|creep crept|deal dealt|dig dug|draw drew drawn|drink drank drunk|drive drove driven|eat ate eaten
-fall fell fallen|feed fed|feel felt|fight fought|find found|flee fled|fly flew flown|forget forgot forgotten
-freeze froze frozen|get got gotten|give gave given|grow grew grown|hang hung|hear heard|hide hid hidden|hold held
-keep kept|know knew known|lay laid|lead led|leave left|lend lent|lie lay lain|light lit|lose lost|make made|mean meant
-meet met|pay paid|ride rode ridden|ring rang rung|rise rose risen|run ran|say said|see saw seen|seek sought|sell sold
-send sent|shake shook shaken|shine shone|shoot shot|show shown|shrink shrank shrunk|sing sang sung|sink sank sunk
-sit sat|sleep slept|slide slid|speak spoke spoken|spend spent|spin spun|spring sprang sprung|stand stood|steal stole stolen
-stick stuck|sting stung|strike struck|swear swore sworn|sweep swept|swim swam swum|swing swung|take took taken
-teach taught|tear tore torn|tell told|think thought|throw threw thrown|wake woke woken|wear wore worn|weave wove woven
-weep wept|win won|wind wound|write wrote written|cut cut|cast cast|cost cost|hit hit|hurt hurt|let let|put put|set set
-shed shed|shut shut|split split|spread spread|wed wed
+be am is are was were been being|have has had having|do does did done doing|go goes went gone going|bear bore borne
+beat beat beaten|begin began begun|bend bent|bind bound|bite bit bitten|bleed bled|blow blew blown|break broke broken
+breed bred|bring brought|build built|buy bought|catch caught|choose chose chosen|cling clung|come came|creep crept
+deal dealt|dig dug|draw drew drawn|drink drank drunk|drive drove driven|eat ate eaten|fall fell fallen|feed fed
+feel felt|fight fought|find found|flee fled|fly flew flown|forget forgot forgotten|freeze froze frozen|get got gotten
+give gave given|grow grew grown|hang hung|hear heard|hide hid hidden|hold held|keep kept|know knew known|lay laid
+lead led|leave left|lend lent|lie lay lain|light lit|lose lost|make made|mean meant|meet met|pay paid|ride rode ridden
+ring rang rung|rise rose risen|run ran|say said|see saw seen|seek sought|sell sold|send sent|shake shook shaken
+shine shone|shoot shot|show shown|shrink shrank shrunk|sing sang sung|sink sank sunk|sit sat|sleep slept|slide slid
+speak spoke spoken|spend spent|spin spun|spring sprang sprung|stand stood|steal stole stolen|stick stuck|sting stung
+strike struck|swear swore sworn|sweep swept|swim swam swum|swing swung|take took taken|teach taught|tear tore torn
+tell told|think thought|throw threw thrown|wake woke woken|wear wore worn|weave wove woven|weep wept|win won
+wind wound|write wrote written|cut cut|cast cast|cost cost|hit hit|hurt hurt|let let|put put|set set|shed shed
+shut shut|split split|spread spread|wed wed
 """
 # A form that is made by rule and is another, commoner word.
 NOT_FORMS = {"fee": {"feed"}, "wee": {"weed"}, "even": {"evening"}}

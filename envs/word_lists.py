@@ -30,6 +30,12 @@ class WordList:
         """Return the topics of a word."""
         return tuple(topic for topic, words in self.topics if word in words)
 
+    def mentioned(self, speech: str) -> tuple[str, ...]:
+        """Return the words of the topic that a speech names last; none if it names none."""
+        found = [(speech.rfind(topic), words) for topic, words in self.topics]
+        place, words = max(found, default=(-1, ()), key=lambda pair: pair[0])
+        return words if place >= 0 else ()
+
 
 def word_list(words: str | tuple[str, ...], *, least: int = 2) -> WordList:
     """Return a list of words.

@@ -18,7 +18,7 @@ from sparring.envs.kuhn import KuhnPoker
 from sparring.envs.views import shown
 
 LISTED = [id for id in list_games() if make(id).legal(make(id).deal(np.random.default_rng(0))) is not None]
-OPEN = {"TicTacToe-v0", "Nim-v0", "ConnectFour-v0"}
+OPEN = {"TicTacToe-v0", "Nim-v0", "ConnectFour-v0", "WordChain-v0"}
 SECRET = "XYZZY I hold the best of all"
 
 
@@ -82,10 +82,28 @@ def unseen_bids(game, state, seat):
 
 
 def taboo_twins(game, state, seat):
-    """Any other secret word that has not been said: to the defender it could be each of them."""
-    for word in game.list.words if seat == 1 else ():
-        if game.seat(replace(state, target=word)) is not None:
-            yield replace(state, target=word)
+    """Any other secret word: the defender knows of none that it is not."""
+    for word in game.list.words[:20] if seat == 1 else ():
+        yield replace(state, target=word)
+
+
+def dont_say_it_twins(game, state, seat):
+    for word in game.list.words[:20]:
+        yield replace(state, words=with_other(state.words, seat, word))
+
+
+def two_truths_twins(game, state, seat):
+    """Any secret about which this seat may have heard what it heard."""
+    for secret, true in enumerate(game.true) if seat == 1 else ():
+        false = sum(not true[s] for s in state.said)
+        if false == 1 or (false == 0 and len(state.said) < 3):
+            yield replace(state, secret=secret)
+
+
+def questions_twins(game, state, seat):
+    for thing in game.table.things if seat == 0 else ():
+        for lies in range(game.lies + 1):
+            yield replace(state, thing=thing, lies=lies)
 
 
 CASES = {
@@ -104,8 +122,13 @@ CASES = {
         make("Goofspiel-v0", points_order="random", hidden_bids=True),
         goofspiel_twins,
     ),
-    "taboo": (make("Taboo-v0"), taboo_twins),
+    "taboo": (make("Taboo-v0", turns=2), taboo_twins),
     "taboo, few words": (make("Taboo-v0", words="few", tell_words=True, skin="brief"), taboo_twins),
+    "don't say it": (make("DontSayIt-v0", turns=2), dont_say_it_twins),
+    "two truths": (make("TwoTruths-v0"), two_truths_twins),
+    "two truths, objects": (make("TwoTruths-v0", about="object"), two_truths_twins),
+    "twenty questions": (make("TwentyQuestions-v0", lies=2), questions_twins),
+    "twenty questions, free": (make("TwentyQuestions-v0", free=True), questions_twins),
 }
 
 

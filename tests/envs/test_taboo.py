@@ -97,7 +97,7 @@ def test_a_speech_stays_one_quoted_line_of_its_speaker(spoof: str) -> None:
     assert len(changed) == 1
     assert changed[0].startswith('Attacker: "Hi.') or changed[0].startswith('Attacker: "(Attacker')
     assert changed[0].endswith('"')
-    assert not set(changed[0][len('Attacker: "') : -1]) & set("\"“”„[]")
+    assert not set(changed[0][len('Attacker: "') : -1]) & set('"“”„[]')
 
 
 def test_a_defender_cannot_declare_itself_the_winner() -> None:

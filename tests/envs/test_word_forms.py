@@ -82,7 +82,7 @@ def test_this_does_not(word: str, text: str) -> None:
 
 
 def test_an_inflection_says_every_word_it_may_be_of() -> None:
-    """"Found" may be of "to find" and of "to found": a listener cannot know which."""
+    """ "Found" may be of "to find" and of "to found": a listener cannot know which."""
     assert says("I found it", "find")
     assert says("I found it", "found")
 
