@@ -81,6 +81,14 @@ def test_wheel_holds_every_module_of_the_folders(wheel: Path) -> None:
     assert modules - names == set()
 
 
+def test_wheel_holds_the_word_lists(wheel: Path) -> None:
+    """Games read them when they are made; a source tree has them even where a wheel would not."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+    lists = {f"sparring/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "envs" / "data").iterdir()}
+    assert len(lists) >= 4
+    assert lists - names == set()
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_wheel_says_that_it_is_typed(wheel: Path, package: str) -> None:
     assert f"sparring/{package}/py.typed" in zipfile.ZipFile(wheel).namelist()
