@@ -54,6 +54,7 @@ class WordChain(Game[WordChainState]):
         self.max_turns = whole("longest", longest, 1, 1000)
         self.growing = growing
         self.words = tuple(sorted(word for word in word_list(words).words if len(word) >= letters))
+        self.rare_moves = self.words
         self._after = {word: self._followers(word) for word in self.words}
         self._starts = tuple(word for word in self.words if self._after[word])
         if not self._starts:
