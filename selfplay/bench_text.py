@@ -156,13 +156,21 @@ def _intervals(title: str, found: Report) -> str:
 
 def _sprt(report: Report) -> str:
     found = report.get("sprt")
-    if not found:
-        return ""
-    said = {None: "undecided: play more pairs", "better": "it is", "not better": "it is not"}[found["decision"]]
+    return f"## Is {found['b']} better than {found['a']}?\n\n{sprt_said(found)}" if found else ""
+
+
+def sprt_said(found: Report) -> str:
+    """Return what a sequential test found, in plain words."""
     (low, high), (lower, upper) = found["bounds"], found["limits"]
+    a, b = found["a"], found["b"]
+    said = {
+        None: f"Not decided yet: play more pairs to tell whether {b} is better than {a}.",
+        "better": f"Yes: the games speak for {b} being better than {a} by {high:g} Elo, and against {low:g}.",
+        "not better": f"No: the games speak for {b} being better than {a} by {low:g} Elo at most, and against {high:g}.",
+    }
     return (
-        f"## Is {found['b']} better than {found['a']}?\n\n{low:g} against {high:g} Elo: {said}. Log-likelihood ratio "
-        f"{found['llr']:+.2f} after {found['pairs']} pairs, bounds {lower:+.2f} and {upper:+.2f}."
+        f"{said[found['decision']]} The log-likelihood ratio is {found['llr']:+.2f} after {found['pairs']} pairs; the "
+        f"test ends at {lower:+.2f} or {upper:+.2f}."
     )
 
 
