@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .page_html import Html, esc, section, seen, signed
+from .bench_text import signed
+from .page_html import Html, esc, section, seen
 from .page_sections import SECTIONS, about, who
 
 Report = Mapping[str, Any]
@@ -128,7 +129,7 @@ def ended(game: Report) -> str:
     players = game["players"]
     if game["ending"] == "void":
         return f"Void, and counted for nobody: {game['why'] or 'no reason was given'}"
-    first, second = (signed(reward) for reward in game["rewards"])
+    first, second = (signed(reward, 3) for reward in game["rewards"])
     rewards = f"{players[0]} gets {first}, {players[1]} gets {second}."
     if game["offender"] is not None:
         return f"Ended by an illegal reply of {players[game['offender']]}. {rewards}"

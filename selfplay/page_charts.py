@@ -14,6 +14,7 @@ from .page_html import Html, esc
 
 WIDTH, HEIGHT, PAD = 260, 22, 10
 """Pixels, of the drawing in a row; what is drawn stays `PAD` away from its sides."""
+SHARES = 150
 PLOT_WIDTH, PLOT_HEIGHT, PLOT_LEFT, PLOT_BOTTOM = 360, 200, 52, 24
 SHAPES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "1 5")
 """How lines are dashed: colour is not the only thing that tells them apart."""
@@ -41,7 +42,7 @@ class Axis:
         share = (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
         return round(self.start + share * (self.end - self.start), 1)
 
-    def ticks(self, most: int = 5) -> list[float]:
+    def ticks(self, most: int = 6) -> list[float]:
         """Return round numbers, at most `most`, 0 among them where it is on the axis."""
         rough = (self.high - self.low) / most
         size = 10.0 ** math.floor(math.log10(rough))
@@ -93,14 +94,14 @@ def shares(counts: Mapping[str, int], said: str) -> Html:
     whole = sum(counts.values())
     if not whole:
         return Html("")
-    parts, x = [], float(PAD)
+    parts, x = [], 0.0
     for name, count in counts.items():
-        width = (WIDTH - 2 * PAD) * count / whole
+        width = SHARES * count / whole
         if count:
             box = f'x="{x:.1f}" y="4" width="{width:.1f}" height="14"'
             parts.append(f'<rect {box} class="{name}"><title>{name.replace("_", " ")}: {count}</title></rect>')
         x += width
-    return Html(f"{_open(WIDTH, HEIGHT, said)}{''.join(parts)}</svg>")
+    return Html(f"{_open(SHARES, HEIGHT, said)}{''.join(parts)}</svg>")
 
 
 def curves(title: str, lines: Mapping[str, Sequence[Sequence[float]]]) -> Html:
@@ -118,7 +119,7 @@ def curves(title: str, lines: Mapping[str, Sequence[Sequence[float]]]) -> Html:
     said = "; ".join(f"{name}: {line[0][1]:.3g} at first, {line[-1][1]:.3g} at last" for name, line in lines.items())
     keys = "".join(_key(name, line, number) for number, (name, line) in enumerate(lines.items()))
     return Html(
-        f"<figure><figcaption>{esc(title)}</figcaption>{_open(PLOT_WIDTH, PLOT_HEIGHT, f'{title} over games. {said}')}"
+        f"<figure><figcaption>{esc(title)}</figcaption>{_open(PLOT_WIDTH, PLOT_HEIGHT, f'{title}. {said}')}"
         f'{grid}{drawn}</svg><ul class="keys">{keys}</ul></figure>'
     )
 

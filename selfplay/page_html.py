@@ -11,9 +11,9 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from .bench_text import number, signed
+
 KEPT = "\n\t"
-TINY = 1e-9
-"""Below this a figure is rounding, and is shown as 0."""
 
 
 class Html(str):
@@ -47,14 +47,6 @@ def esc(text: object) -> Html:
     return text if isinstance(text, Html) else Html(html.escape(seen(text), quote=True))
 
 
-def signed(value: float | None, digits: int = 3) -> str:
-    """Return a number with its sign; a dash for none."""
-    if value is None:
-        return "–"
-    text = f"{value:+.{digits}f}"
-    return text if float(text) else f"{0:.{digits}f}"
-
-
 def spanned(low: float | None, high: float | None, digits: int = 3) -> str:
     """Return an interval; a dash where there is none."""
     if low is None and high is None:
@@ -63,10 +55,8 @@ def spanned(low: float | None, high: float | None, digits: int = 3) -> str:
 
 
 def short(value: float | None) -> str:
-    """Return a number of any size with three digits."""
-    if value is None:
-        return "–"
-    return "0" if abs(value) < TINY else f"{value:.3g}"
+    """Return a number of any size with three digits; a dash for none."""
+    return "–" if value is None else number(value)
 
 
 def table(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .bench_text import one_sided, sprt_said
+from .bench_text import one_sided, signed, sprt_said
 from .page_charts import Axis, axis_head, curves, gauge, interval, point, shares
-from .page_html import Column, Html, definitions, esc, para, section, short, signed, spanned, table
+from .page_html import Column, Html, definitions, esc, para, section, short, spanned, table
 
 Report = Mapping[str, Any]
 
@@ -83,7 +83,7 @@ def _rating_table(report: Report, title: str, found: Report | None, game: str | 
     axis = Axis.over(end for r in rated.values() for end in _drawn(r))
     anchor = f"{found['anchor']} is at 0" if found["anchor"] else "the mean of all is at 0"
     rewards = report["standings"]["rewards"].get(game, {}) if game in report["standings"]["staked"] else {}
-    columns = [Column("player", "t"), Column(axis_head(axis, f"Elo; {anchor}"), "g"), Column("Elo"), Column("interval")]
+    columns = [Column("player", "t"), Column("Elo"), Column(axis_head(axis, f"Elo; {anchor}"), "g"), Column("interval")]
     columns += [Column("games")] + [Column("reward a game"), Column("interval")] * bool(rewards)
     rows = [
         _rating_row(name, r, axis) + (_mean_cells(rewards.get(name)) if rewards else []) for name, r in rated.items()
@@ -106,11 +106,11 @@ def _rating_row(name: str, rating: Report, axis: Axis) -> list[object]:
     said = signed(rating["elo"], 0) if low is not None and high is not None else one_sided(rating)
     words = spanned(low, high, 0) if low is not None or high is not None else "no bound on either side"
     bar = interval(axis, rating["elo"], low, high, f"{name}: {said}, {words}")
-    return [name, bar, said, words, rating["games"]]
+    return [name, said, bar, words, rating["games"]]
 
 
 def _mean_cells(mean: Report | None) -> list[object]:
-    return ["–", "–"] if mean is None else [signed(mean["mean"]), spanned(mean["low"], mean["high"])]
+    return ["–", "–"] if mean is None else [signed(mean["mean"], 3), spanned(mean["low"], mean["high"])]
 
 
 def matrix(report: Report) -> Html:
@@ -124,8 +124,9 @@ def matrix(report: Report) -> Html:
     }
     if not rates:
         return Html("")
-    rated = ((found["ratings"] or {}).get("players") or {}).keys()
-    order = [*rated, *(name for name in found["players"] if name not in rated)]
+    rated = list((found["ratings"] or {}).get("players") or {})
+    met = [name for name in found["players"] if any(name in two for two in rates)]
+    order = [*rated, *(name for name in met if name not in rated)]
     said = "The row's score against the column, in percent; draws count half, over all games and both seats."
     beside = f'<div class="beside">{_heat_map(order, rates, said)}{_metagame(found["metagame"])}</div>'
     return section("matrix", "Who beats whom", para(said), beside, _meetings(found["meetings"]))
@@ -201,7 +202,8 @@ def _conduct_row(name: str, player: Report, seconds: float | None) -> list[objec
     counts = {key: player[key] for key in PATHS}
     said = f"{name}: " + ", ".join(f"{count} {PATHS[key]}" for key, count in counts.items())
     numbers = [player[key] for key in ("truncated", "illegal_replies", "moves")]
-    means = [short(value) for value in (player["tokens_a_reply"], player["characters_a_reply"], seconds)]
+    took = "–" if seconds is None else "< 0.001" if seconds < 0.001 else f"{seconds:.3f}"
+    means = (short(player["tokens_a_reply"]), short(player["characters_a_reply"]), took)
     return [name, shares(counts, said), player["games"], *counts.values(), *numbers, *means]
 
 
@@ -215,18 +217,22 @@ def exploitability(report: Report) -> Html:
         known = {name: value for name, value in found.items() if "nashconv" in value}
         axis = Axis.over(value["nashconv"] for value in known.values())
         rows = [_exact_row(name, value, axis) for name, value in found.items()]
-        heads = ("NashConv", "of its legal play", "illegal replies")
-        columns = [Column("player", "t"), Column(axis_head(axis, "NashConv, in rewards"), "g"), *map(Column, heads)]
+        heads = ("NashConv", "of its legal play")
+        columns = [Column("player", "t"), *map(Column, heads), Column("illegal replies")]
+        columns.insert(2, Column(axis_head(axis, "NashConv, in rewards"), "g"))
+        if any(row[-1] for row in rows):
+            columns.append(Column("", "t"))
+        rows = [row[: len(columns)] for row in rows]
         if rows:
-            parts.append(table([*columns, Column("", "t")], rows, f"NashConv in {game}; 0 cannot be exploited"))
+            parts.append(table(columns, rows, f"NashConv in {game}; 0 cannot be exploited"))
     return section("exact", "Exploitability, exact", *parts)
 
 
 def _exact_row(name: str, value: Report, axis: Axis) -> list[object]:
     if "nashconv" not in value:
-        return [name, "", "–", "–", "–", value.get("none", "")]
+        return [name, "–", "", "–", "–", value.get("none", "")]
     drawn = point(axis, value["nashconv"], f"{name}: {short(value['nashconv'])}")
-    return [name, drawn, short(value["nashconv"]), short(value["nashconv_legal"]), f"{value['illegal_mass']:.1%}", ""]
+    return [name, short(value["nashconv"]), drawn, short(value["nashconv_legal"]), f"{value['illegal_mass']:.1%}", ""]
 
 
 def means(id: str, title: str, note: str, found: Mapping[str, Mapping[str, Report]]) -> Html:
@@ -237,13 +243,18 @@ def means(id: str, title: str, note: str, found: Mapping[str, Mapping[str, Repor
 
 def _mean_table(game: str, players: Mapping[str, Report]) -> Html:
     axis = Axis.over(mean[key] for mean in players.values() for key in ("mean", "low", "high"))
-    rows = [[name, _mean_bar(axis, name, mean), *_mean_cells(mean)] for name, mean in players.items()]
-    columns = [Column("player", "t"), Column(axis_head(axis, game), "g"), Column("mean"), Column("interval")]
+    rows = [[name, *_drawn_mean(axis, name, mean)] for name, mean in players.items()]
+    columns = [Column("player", "t"), Column("mean"), Column(axis_head(axis, game), "g"), Column("interval")]
     return table(columns, rows, game)
 
 
+def _drawn_mean(axis: Axis, name: str, mean: Report) -> list[object]:
+    middle, ends = _mean_cells(mean)
+    return [middle, _mean_bar(axis, name, mean), ends]
+
+
 def _mean_bar(axis: Axis, name: str, mean: Report) -> Html:
-    said = f"{name}: {signed(mean['mean'])}, {spanned(mean['low'], mean['high'])}"
+    said = f"{name}: {signed(mean['mean'], 3)}, {spanned(mean['low'], mean['high'])}"
     if mean["low"] is None:
         return point(axis, mean["mean"], said)
     return interval(axis, mean["mean"], mean["low"], mean["high"], said)
@@ -264,30 +275,22 @@ def sprt(report: Report) -> Html:
 def probe(report: Report) -> Html:
     """Return what fresh exploiters won."""
     found = report.get("probe") or []
+    if not found:
+        return Html("")
     axis = Axis.over(p["reward"][key] for p in found if "reward" in p for key in ("mean", "low", "high"))
-    columns = [Column("player", "t"), Column("game", "t"), Column("games of training")]
-    columns += [
-        Column(axis_head(axis, "reward a game of the exploiter"), "g"),
-        Column("it wins a game"),
-        Column("interval"),
-    ]
-    rows = [
-        [p["player"], p["game"], p["games"]]
-        + (
-            [_mean_bar(axis, p["player"], p["reward"]), *_mean_cells(p["reward"])]
-            if "reward" in p
-            else ["", p["none"], "–"]
-        )
-        for p in found
-    ]
+    head = axis_head(axis, "reward a game of the exploiter")
+    columns = [Column("player", "t"), Column("game", "t"), Column("games of training"), Column("it wins a game")]
+    columns += [Column(head, "g"), Column("interval"), Column("", "t")]
+    rows = [[p["player"], p["game"], p["games"], *_probe_cells(axis, p)] for p in found]
     note = "A new small model is trained against each player alone. What it wins is a lower bound on what can be won."
-    return (
-        section(
-            "probe", "A fresh exploiter", para(note), table(columns, rows, "What an exploiter wins", is_headed=True)
-        )
-        if rows
-        else Html("")
-    )
+    shown = table(columns, rows, "What an exploiter wins", is_headed=True)
+    return section("probe", "A fresh exploiter", para(note), shown)
+
+
+def _probe_cells(axis: Axis, found: Report) -> list[object]:
+    if "none" in found:
+        return ["–", "", "–", found["none"]]
+    return [*_drawn_mean(axis, found["player"], found["reward"]), ""]
 
 
 def learning(report: Report) -> Html:
@@ -296,7 +299,10 @@ def learning(report: Report) -> Html:
     known = {measure for run in found.values() for measure in run}
     names = [m for m in MEASURES if m in known] + sorted(m for m in known if m.startswith("game/"))
     drawn = [
-        curves(measure.replace("_", " "), {name: run[measure] for name, run in found.items() if run.get(measure)})
+        curves(
+            f"{measure.replace('_', ' ')}, over games",
+            {name: run[measure] for name, run in found.items() if run.get(measure)},
+        )
         for measure in names
     ]
     return section("curves", "Learning curves", f'<div class="plots">{"".join(drawn)}</div>' if drawn else "")
