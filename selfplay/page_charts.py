@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .page_html import Html, esc
 
-WIDTH, HEIGHT, PAD = 260, 22, 10
+WIDTH, HEIGHT, PAD = 220, 22, 10
 """Pixels, of the drawing in a row; what is drawn stays `PAD` away from its sides."""
 SHARES = 150
 PLOT_WIDTH, PLOT_HEIGHT, PLOT_LEFT, PLOT_BOTTOM = 360, 200, 52, 24
