@@ -53,7 +53,12 @@ class MatchLog:
         if played.key in self.records:
             return
         record = pair_record(played, retries=retries)
-        self._write(record)
+        try:
+            self._write(record)
+        except KeyboardInterrupt:
+            # It comes while the disk is waited for: the line is in the file, or will be when that is closed.
+            self.records[played.key] = record
+            raise
         self.records[played.key] = record
 
     def close(self) -> None:

@@ -79,6 +79,22 @@ def test_a_pair_is_never_counted_twice(tmp_path: Path, played: list[Played]) -> 
     assert len(records) == len(played)
 
 
+def test_a_pair_that_was_being_written_at_an_interrupt_counts_where_it_stands_in_the_file(
+    tmp_path: Path, played: list[Played], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table that Ctrl-C showed lacked one of the pairs that the log had."""
+    log = MatchLog(tmp_path / "log.jsonl", ABOUT)
+
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        log.add(played[0])
+    log.close()
+    assert list(log.records) == list(merge([log.path])[1]) == [played[0].key]
+
+
 def test_two_logs_are_merged(tmp_path: Path, played: list[Played]) -> None:
     one, two = write(tmp_path / "1.jsonl", played[:4]), write(tmp_path / "2.jsonl", played[2:])
     headers, records = merge([two, one])
