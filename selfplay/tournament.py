@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from sparring.agents import Agent, PlayerLeft, Prompt, Reply, mix
 from sparring.envs import Case, Ending, Game, Judge, Match, Verdict, judge_of
@@ -126,7 +127,7 @@ def tournament(
         key, second = todo[index // 2], index % 2
         match, noise = deal(games[key.game], key.seed, key.number, retries, FencedMatch)
         agents = (players[key.one], players[key.other])
-        lane = FencedLane(match, agents, index, number, key=mix(noise, second), swapped=bool(second))
+        lane = FencedLane(match, agents, index, number, key=mix(mix(noise, salt(key)), second), swapped=bool(second))
         lane.verdicts = verdicts
         return lane
 
@@ -134,6 +135,14 @@ def tournament(
     for first, second in zip(episodes, episodes, strict=True):
         said = verdicts.pop(first.index), verdicts.pop(second.index)
         yield Played(todo[first.index // 2], (first, second), said)
+
+
+def salt(key: PairKey) -> int:
+    """Return what sets the choices of a match-up apart from those of another on the same deal.
+
+    Without it alike players would play the same game in every match-up, and what was found once would count often.
+    """
+    return crc32(f"{key.one}\n{key.other}".encode("utf-8", "surrogatepass"))
 
 
 def _undealt(games: dict[str, Game[Any]], keys: Sequence[PairKey]) -> dict[tuple[str, int], str]:

@@ -61,6 +61,21 @@ def test_the_games_do_not_depend_on_who_else_is_entered_nor_on_what_else_is_play
     assert len(many) == 6 * len(few)
 
 
+def test_alike_players_share_deals_and_not_choices() -> None:
+    """Three random players once played the same games in all three match-ups: 71 % of intervals of 95 % held the truth.
+
+    Kuhn poker, 30 pairs, 120 tournaments; with choices of each match-up's own it is 94 %.
+    """
+    players = [Entrant(name=name, agent=RandomAgent(name=name)) for name in "abc"]
+    found: dict[tuple[str, str], list[Any]] = {}
+    for played in run(players, [KUHN], 20):
+        found.setdefault((played.key.one, played.key.other), []).append(played.episodes)
+    deals = [[first.turns[0].state for first, _ in pairs] for pairs in found.values()]
+    assert deals[0] == deals[1] == deals[2]
+    replies = [[[t.reply.text for e in pair for t in e.turns] for pair in pairs] for pairs in found.values()]
+    assert replies[0] != replies[1] != replies[2] != replies[0]
+
+
 def test_what_was_played_is_not_played_again() -> None:
     players = enter(RandomAgent(), HeuristicAgent())
     keys = plan(players, [KUHN], pairs=10)
