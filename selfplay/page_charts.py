@@ -15,6 +15,8 @@ from .page_html import Html, esc
 WIDTH, HEIGHT, PAD = 220, 22, 10
 """Pixels, of the drawing in a row; what is drawn stays `PAD` away from its sides."""
 SHARES = 150
+LETTER = 6.5
+"""Pixels that a digit of a tick takes."""
 PLOT_WIDTH, PLOT_HEIGHT, PLOT_LEFT, PLOT_BOTTOM = 360, 200, 52, 24
 SHAPES = ("", "6 3", "2 3", "8 3 2 3", "12 4", "1 5")
 """How lines are dashed: colour is not the only thing that tells them apart."""
@@ -51,11 +53,21 @@ class Axis:
         return [round(k * step, 12) for k in range(first, math.floor(self.high / step) + 1)]
 
 
+def spaced_ticks(axis: Axis) -> list[float]:
+    """Return ticks whose numbers don't run into each other."""
+    ticks = axis.ticks(6)
+    for most in (5, 4, 3):
+        if len(ticks) < 2 or axis.at(ticks[1]) - axis.at(ticks[0]) > LETTER * (1 + max(len(f"{t:g}") for t in ticks)):
+            break
+        ticks = axis.ticks(most)
+    return ticks
+
+
 def axis_head(axis: Axis, label: str) -> Html:
     """Return the head of a column of bars: the axis with its numbers."""
     marks = "".join(
         f'<text x="{axis.at(t)}" y="12" class="tick">{t:g}</text><path d="M{axis.at(t)} 16v6" class="grid"/>'
-        for t in axis.ticks()
+        for t in spaced_ticks(axis)
     )
     return Html(f"{_open(WIDTH, HEIGHT, label)}{marks}</svg>")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
+import itertools
 import json
 import re
 import shutil
@@ -21,7 +22,7 @@ from sparring.envs import make
 from sparring.selfplay.bench import header, report
 from sparring.selfplay.bench_page import ended, games_data, island, page
 from sparring.selfplay.match_log import pair_record
-from sparring.selfplay.page_charts import Axis, interval
+from sparring.selfplay.page_charts import Axis, interval, spaced_ticks
 from sparring.selfplay.page_html import seen
 from sparring.selfplay.tournament import Entrant, Entry, plan, tournament
 
@@ -232,6 +233,15 @@ def test_an_axis_has_few_round_ticks(values: list[float]) -> None:
     assert 2 <= len(ticks) <= 7
     assert all(axis.low <= tick <= axis.high for tick in ticks)
     assert 0.0 in ticks
+
+
+def test_the_numbers_of_an_axis_do_not_run_into_each_other() -> None:
+    for low, high in ((-2277.0, 371.0), (-0.002, 0.01), (0.0, 1.0), (-40_000.0, 40_000.0)):
+        axis = Axis.over([low, high])
+        ticks = spaced_ticks(axis)
+        ends = [(axis.at(t) - 3 * len(f"{t:g}"), axis.at(t) + 3 * len(f"{t:g}")) for t in ticks]
+        assert all(right < left for (_, right), (left, _) in itertools.pairwise(ends))
+        assert len(ticks) > 1
 
 
 def test_the_least_report_is_a_page_too() -> None:
