@@ -54,3 +54,13 @@ register("Nim-v0", "sparring.envs.nim:Nim")
 register("ConnectFour-v0", "sparring.envs.connect_four:ConnectFour")
 register("LiarsDice-v0", "sparring.envs.liars_dice:LiarsDice")
 register("Goofspiel-v0", "sparring.envs.goofspiel:Goofspiel")
+register("Contest-v0", "sparring.envs.contest:Contest")
+register("SingleTask-v0", "sparring.envs.contest:Contest", single=True)
+register("Critic-v0", "sparring.envs.critic:Critic")
+register("Proposer-v0", "sparring.envs.proposer:Proposer")
+register_family(
+    "reasoning_gym",
+    "sparring.envs.from_reasoning_gym:ReasoningGymContest",
+    package="reasoning_gym",
+    extra="reasoning_gym",
+)
