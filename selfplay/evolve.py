@@ -7,16 +7,16 @@ evaluation writes the task distribution of the next generation. Left out: object
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from sparring.agents import LanguageModelAgent, mix, uniform
 
 from .answering import Desk
-from .archive import Archive, Kept
+from .archive import Archive
 from .funnel import Funnel
 from .gate import Admission, Gate
 from .learner import Learner, Objective, Report
@@ -26,11 +26,13 @@ MODULES = ("tasks", "solutions", "feedback", "refinement", "update", "evaluation
 """What the survey says a loop is made of; each is fixed by the user or set by the model."""
 
 
-class Step(NamedTuple):
-    """One update: items and what is minimised over them."""
+Step = Callable[[Learner], Report]
+"""Takes one or more updates and reports what happened."""
 
-    objective: Objective
-    items: Sequence[Any]
+
+def step(objective: Objective, items: Sequence[Any]) -> Step:
+    """Return one update: what is minimised over some items, of which there is at least one."""
+    return lambda learner: learner.update(items, objective)
 
 
 @dataclass(slots=True)
@@ -40,8 +42,6 @@ class Experience:
     steps: Iterable[Step]
     """Updates to take, in order; made when they are taken."""
     funnel: Funnel = field(default_factory=Funnel)
-    kept: Sequence[Kept] = ()
-    """Samples that go into the archive if the candidate is let in, or have gone there already."""
     metrics: dict[str, float] = field(default_factory=dict)
     restart: bool = False
     """Whether the candidate is trained from the policy that the run began with."""
@@ -238,7 +238,7 @@ def draw_method(methods: Mapping[str, tuple[Method, float]], key: int) -> Method
 
 def learn(learner: Learner, steps: Iterable[Step]) -> Report:
     """Take some updates, and return the mean of what they report."""
-    reports = [learner.update(items, objective) for objective, items in steps if items]
+    reports = [take(learner) for take in steps]
     names = {name for report in reports for name in report}
     found = {f"update/{n}": sum(r.get(n, 0.0) for r in reports) / len(reports) for n in sorted(names)}
     return {**found, "updates": float(len(reports))}

@@ -20,7 +20,7 @@ from sparring.envs.tasks import Task
 from .advantage import Sample
 from .answering import Answer, Desk, majority, voting_gain
 from .archive import Archive, Kept, kept_of
-from .evolve import Experience, Round, Step
+from .evolve import Experience, Round, Step, step
 from .funnel import Filter, Funnel, at_most, each, refine, unique
 from .imitation import Imitation
 from .pairs import Pair, Weighted
@@ -143,7 +143,6 @@ class SelfTraining:
         return Experience(
             steps=self._steps(round, groups, before),
             funnel=funnel,
-            kept=samples,
             metrics=_metrics(groups, kept),
             restart=self.restart,
         )
@@ -174,9 +173,10 @@ class SelfTraining:
     def _steps(self, round: Round, groups: Groups, before: int) -> Iterator[Step]:
         """Yield updates; nothing is drawn before the candidate's weights are in place."""
         if self.learn == "reinforce":
-            yield Step(PolicyGradient(), list(self._paid(groups)))
+            yield step(PolicyGradient(), list(self._paid(groups)))
         elif self.learn == "prefer":
-            yield Step(Preference("sigmoid", beta=0.5, nll=1.0), list(voted_pairs(groups, self.threshold)))
+            if pairs := list(voted_pairs(groups, self.threshold)):
+                yield step(Preference("sigmoid", beta=0.5, nll=1.0), pairs)
         else:
             yield from imitation_steps(
                 round.archive, round.seed, self.steps, self.batch, since=0 if self.accumulates else before
@@ -206,7 +206,7 @@ def imitation_steps(archive: Archive, seed: int, steps: int, batch: int, *, sinc
         return
     rng = np.random.Generator(np.random.Philox(key=[seed, 7]))
     for _ in range(steps):
-        yield Step(Imitation(), [Weighted(kept.reply, 1.0) for kept in archive.draw(batch, rng, of=among)])
+        yield step(Imitation(), [Weighted(kept.reply, 1.0) for kept in archive.draw(batch, rng, of=among)])
 
 
 def seed_data(tasks: Sequence[Task], desk: Desk, agent: LanguageModelAgent) -> list[Kept]:
