@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from .archive import Archive
 from .funnel import Funnel
 from .gate import Admission, Gate
 from .learner import Learner, Objective, Report
-from .skills import HIDDEN, Curriculum, Scores, Skill, probe, weights_of
+from .skills import HIDDEN, Curriculum, Scores, Skill, probe, read_skill, weights_of
 
 MODULES = ("tasks", "solutions", "feedback", "refinement", "update", "evaluation", "objective")
 """What the survey says a loop is made of; each is fixed by the user or set by the model."""
@@ -83,12 +83,34 @@ class Method(Protocol):
         ...
 
 
+class Progress(NamedTuple):
+    """Where a run is between two generations."""
+
+    generation: int
+    """How many there were."""
+    weights: Mapping[Skill, float]
+    """The objective of the next one."""
+    best: Mapping[Skill, float]
+    """The best accuracy that each skill has had."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        pairs = {"weights": self.weights, "best": self.best}
+        return {"generation": self.generation} | {k: {str(s): v for s, v in d.items()} for k, d in pairs.items()}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Progress:
+        """Return what `as_dict` had returned."""
+        weights, best = ({read_skill(s): v for s, v in found[name].items()} for name in ("weights", "best"))
+        return cls(found["generation"], weights, best)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationReport:
     """One turn of the loop."""
 
-    generation: int
-    """0 is the policy as it began, with no method."""
+    progress: Progress
+    """Where the run is after it; generation 0 is the policy as it began, with no method."""
     method: str
     admission: Admission
     before: Scores
@@ -97,10 +119,18 @@ class GenerationReport:
     """The candidate on the same tasks; where there was none, the policy."""
     hidden: Scores
     """Whoever is the policy now, on tasks that no gate and no objective looks at."""
-    weights: Mapping[Skill, float]
-    """The objective of the next generation."""
     funnel: dict[str, int]
     metrics: dict[str, float]
+
+    @property
+    def generation(self) -> int:
+        """Its number."""
+        return self.progress.generation
+
+    @property
+    def weights(self) -> Mapping[Skill, float]:
+        """The objective of the next generation."""
+        return self.progress.weights
 
 
 class Snapshot:
@@ -108,15 +138,17 @@ class Snapshot:
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
-        self._state = learner.state_dict()
-        self._tensors: dict[str, dict[str, Tensor]] = {
+        self.state = learner.state_dict()
+        """What of it is plain data."""
+        self.tensors: dict[str, dict[str, Tensor]] = {
             part: {name: tensor.detach().clone() for name, tensor in named.items()}
             for part, named in learner.tensors().items()
         }
+        """Its tensors, by part and name."""
 
     def restore(self) -> None:
         """Make the learner what it was; the snapshot can be gone back to again."""
-        self._learner.load(self._tensors, self._state)
+        self._learner.load(self.tensors, self.state)
 
 
 def evolve(
@@ -136,6 +168,8 @@ def evolve(
     is_adaptive: bool = True,
     seed: int = 0,
     skin: str = "brief",
+    progress: Progress | None = None,
+    start: Snapshot | None = None,
 ) -> Iterator[GenerationReport]:
     """Let a policy evolve; yields a report a generation, the first of the policy as it is.
 
@@ -155,6 +189,8 @@ def evolve(
         is_adaptive: whether the evaluation writes the next objective; else every skill counts alike.
         seed: of everything.
         skin: the wording in which tasks are asked.
+        progress: where a run that is taken up again was; None begins.
+        start: the policy that the run began with, for methods that train from it; None is the policy as it is.
 
     Raises ValueError for a number of generations below 1.
     """
@@ -162,16 +198,20 @@ def evolve(
         raise ValueError(f"generations must be 1 or more, not {generations}")
     named = methods if isinstance(methods, Mapping) else {methods.name: (methods, 1.0)}
     desk, archive = Desk(curriculum.families.values(), skin=skin), Archive() if archive is None else archive
-    start, best = Snapshot(learner), dict[Skill, float]()
+    start = Snapshot(learner) if start is None else start
     weights = dict.fromkeys(curriculum.skills, 1.0 / len(curriculum.skills))
-    scores = probe(agent, desk, curriculum, tasks=probe_tasks, number=0, samples=samples)
+    best: dict[Skill, float] = {}
 
     def hidden() -> Scores:
         return probe(agent, desk, curriculum, tasks=hidden_tasks, number=0, samples=hidden_samples, stream=HIDDEN)
 
-    begun = Admission(True, "the policy as it began")
-    yield _report(0, "", begun, scores, scores, hidden(), weights, Experience(()))
-    for generation in range(1, generations + 1):
+    if progress is None:
+        scores = probe(agent, desk, curriculum, tasks=probe_tasks, number=0, samples=samples)
+        begun = Admission(True, "the policy as it began")
+        yield _report(Progress(0, weights, best), "", begun, scores, scores, hidden(), Experience(()))
+    else:
+        weights, best = dict(progress.weights), dict(progress.best)
+    for generation in range(1 + (progress.generation if progress else 0), generations + 1):
         method = draw_method(named, mix(seed, generation))
         here = Round(
             generation=generation,
@@ -197,27 +237,26 @@ def evolve(
         if is_adaptive:
             weights = weights_of(scores, best, bonus=bonus)
         best = {s: max(best.get(s, 0.0), scores.accuracy(s)) for s in curriculum.skills}
-        yield _report(generation, method.name, admission, before, after, hidden(), weights, found)
+        now = Progress(generation, dict(weights), dict(best))
+        yield _report(now, method.name, admission, before, after, hidden(), found)
 
 
 def _report(
-    generation: int,
+    progress: Progress,
     method: str,
     admission: Admission,
     before: Scores,
     after: Scores,
     hidden: Scores,
-    weights: Mapping[Skill, float],
     found: Experience,
 ) -> GenerationReport:
     return GenerationReport(
-        generation=generation,
+        progress=progress,
         method=method,
         admission=admission,
         before=before,
         after=after,
         hidden=hidden,
-        weights=dict(weights),
         funnel=found.funnel.as_dict(),
         metrics=dict(found.metrics),
     )
