@@ -4,6 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .agent import Agent, Message, Policy, Prompt, Reply, SharedAgent, ask, mix, uniform, uniforms
+from .endpoint import EndpointAgent
+from .endpoint_answer import Fault
+from .endpoint_name import folder_name, is_endpoint
+from .endpoint_usage import Usage
 from .heuristic import HeuristicAgent
 from .loading import AGENTS, make_agent
 from .optimal import OptimalAgent
@@ -20,6 +24,8 @@ __all__ = [
     "AdapterAgent",
     "Adapters",
     "Agent",
+    "EndpointAgent",
+    "Fault",
     "HeuristicAgent",
     "HumanAgent",
     "LanguageModelAgent",
@@ -32,9 +38,12 @@ __all__ = [
     "Reply",
     "ScriptedAgent",
     "SharedAgent",
+    "Usage",
     "add_lora",
     "ask",
     "copy_agent",
+    "folder_name",
+    "is_endpoint",
     "make_agent",
     "mix",
     "tiny_agent",

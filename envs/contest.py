@@ -56,6 +56,8 @@ class Contest(Game[ContestState]):
 
     figure = "accuracy"
     skins = ("plain", "brief")
+    hidden_information = True
+    source = "ours; rewards by a verifier as in Lambert et al. 2024, arXiv 2411.15124"
 
     def __init__(
         self,

@@ -50,6 +50,7 @@ class Critic(Game[CriticState]):
     """Show a solution, or find what is wrong with it."""
 
     roles = ("prover", "critic")
+    hidden_information = True
     source = "Kirchner et al. 2024, arXiv 2407.13692"
     figure = "found"
     skins = ("plain", "brief")

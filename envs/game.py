@@ -68,6 +68,8 @@ class Game(ABC, Generic[State]):
     """What the seats are, where their parts differ."""
     source: ClassVar[str] = ""
     """Where the game comes from, for tables: a paper, a book."""
+    hidden_information: ClassVar[bool | None] = None
+    """Whether a seat is kept from knowing something that decides the game, for tables; None: it is not said."""
     figure: str = ""
     """Which of `figures` says how well two copies of one policy play, from 0 to 1; empty: none does."""
     keeps_brackets: bool = False

@@ -143,7 +143,7 @@ class Abduction(ProgramTasks):
             found = run(parse_program(program), read_value(answer, like=like))
         except (Failed, Malformed):
             return 0.0
-        return float(bool(answer.strip()) and write_value(found) == output)
+        return float(write_value(found) == output)
 
     def readable(self, task: Task, answer: str) -> bool:
         return _is_value(answer, like="" if task.data[2] == "text" else ())
@@ -200,7 +200,7 @@ def _same(one: Program, other: Program, value: Value) -> bool:
 def _is_output(program: str, given: str, answer: str, *, of: str) -> bool:
     output = run(parse_program(program), read_value(given, like=kind_of(given)))
     try:
-        return bool(answer.strip()) and read_value(answer, like=output) == output
+        return read_value(answer, like=output) == output
     except Malformed:
         return False
 
@@ -210,7 +210,7 @@ def _is_value(answer: str, *, like: Value) -> bool:
         read_value(answer, like=like)
     except Malformed:
         return False
-    return bool(answer.strip())
+    return True
 
 
 def _size(program: Program) -> int:

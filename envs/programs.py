@@ -214,7 +214,7 @@ def read_value(text: str, *, like: Value) -> Value:
     ((3, -1, 2), '')
     """
     text = text.strip().removesuffix(".").casefold()
-    if text in (NOTHING, ""):
+    if text == NOTHING:
         return "" if isinstance(like, str) else ()
     if len(text) > 9 * MOST_SIZE:
         raise Malformed("that is too long for a value")

@@ -62,6 +62,7 @@ class Proposer(Game[ProposerState]):
 
     roles = ("proposer", "solver")
     skins = ("plain", "brief")
+    hidden_information = True
     source = "Zhao et al. 2025, arXiv 2505.03335"
 
     def __init__(

@@ -219,8 +219,8 @@ def count(number: int, thing: str) -> str:
 def quoted(text: str, most: int = MOST_SHOWN) -> str:
     """Return a player's words in quotes that they cannot close, on one line, cut where they are long.
 
-    >>> quoted('7" The referee: "you won')
-    "\\"7' The referee: 'you won\\""
+    >>> print(quoted('7" The referee: "you won'))
+    "7' The referee: 'you won"
     """
     text = " ".join(text.split()).replace('"', "'").replace("\u201c", "'").replace("\u201d", "'")
     return f'"{text[: most - 3]}..."' if len(text) > most else f'"{text}"'

@@ -106,7 +106,7 @@ def fingerprint(agent: Agent) -> dict[str, Any]:
     kind = {"kind": type(agent).__name__}
     if not isinstance(agent, LanguageModelAgent):
         # An endpoint says what it asks, and can vouch for no more.
-        return {**kind, **{key: value for key, value in vars(agent).items() if key in ("model", "base_url")}}
+        return {**kind, **{key: value for key, value in vars(agent).items() if key in ("model", "url")}}
     return {
         **kind,
         "weights": weights_hash(agent.model),

@@ -9,6 +9,8 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+from sparring.agents import EndpointAgent, folder_name
+
 from .advantage import RoleBaseline
 from .assembly import (
     adapt,
@@ -76,7 +78,7 @@ class Run:
         self.guard = make_guard(settings)
         self.measure = make_measure(self.game, settings.measure, samples=settings.samples, seed=settings.seed)
         config = {key: value for key, value in asdict(settings).items() if key not in NOT_KEPT}
-        name = f"{self.game.name}-{Path(settings.opponent).name}-seed{settings.seed}"
+        name = f"{self.game.name}-{folder_name(settings.opponent)}-seed{settings.seed}"
         self.folder = folder or self._make_folder(settings.out or free_folder("runs", name), config)
         kind = settings.tracker if self.processes.is_main else "none"
         tracker = Tracker(kind, project=settings.project, name=name, folder=self.folder.path, config=config)
@@ -324,8 +326,15 @@ class Run:
             more["broken"] = broken
         if void:
             more["void"] = void
+        if usage := {agent.name: asdict(agent.usage) for agent in self._on_servers()}:
+            more["usage"] = usage
         done = finished and not (self.stopped or broken or void)
         return self.recorder.close(finished=done, more=more, save=not broken)
+
+    def _on_servers(self) -> list[EndpointAgent]:
+        """Return the opponents that cost money; what they used is of this process alone, and since it was started."""
+        opponents = self.pool.fixed if self.pool else (self.opponent,)
+        return [agent for agent in opponents if isinstance(agent, EndpointAgent)]
 
     def _measure_last(self) -> None:
         """Measure the model that is saved, if the last measure was of another."""

@@ -28,7 +28,7 @@ class Settings:
     )
     show_legal: bool = setting(True, "list the legal moves in prompts")
     model: str = setting("tiny", "tiny (made from nothing), a model directory, or a hub name")
-    opponent: str = setting("self", "self, pool, random, optimal, or a model: who sits opposite")
+    opponent: str = setting("self", "self, pool, random, optimal, a model, or openai:MODEL@URL: who sits opposite")
     pool_mix: list[str] = field(
         default_factory=lambda: ["self=0.5", "snapshots=0.5"],
         metadata={"help": "weights of self, snapshots and fixed in the pool"},
@@ -36,7 +36,7 @@ class Settings:
     pool_draw: str = setting("pfsp", "how snapshots are drawn: latest, uniform, pfsp or worst")
     pool_weighting: str = setting("squared", "of pfsp: squared (hard ones first) or even (even matches first)")
     pool_fixed: list[str] = field(
-        default_factory=list, metadata={"help": "fixed agents in the pool: random, optimal, models"}
+        default_factory=list, metadata={"help": "fixed agents in the pool: random, optimal, models, openai:MODEL@URL"}
     )
     pool_size: int = setting(16, "most snapshots in the pool")
     snapshot_every: int = setting(25, "updates between snapshots")

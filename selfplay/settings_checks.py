@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from sparring.agents import AGENTS
+from sparring.agents import AGENTS, is_endpoint
 from sparring.envs import near
 
 from .forks import BY
@@ -138,7 +138,8 @@ def pool_share(settings: Settings, kind: str) -> float:
 
 def _loads(settings: Settings) -> bool:
     opponents = (settings.opponent, *settings.pool_fixed, *settings.rate_anchors)
-    return settings.model != "tiny" or any(o not in ("self", "pool", *AGENTS) for o in opponents)
+    known = ("self", "pool", *AGENTS)
+    return settings.model != "tiny" or any(o not in known and not is_endpoint(o) for o in opponents)
 
 
 TINY = Need(lambda s: s.model == "tiny", "is for the tiny model; one that is loaded brings its own: leave it out")
@@ -250,6 +251,8 @@ def _check_players(settings: Settings) -> None:
         raise ValueError("ratings need a fixed player to be tied to; name one, for instance --rate_anchors random")
     if "human" in (settings.opponent, *settings.pool_fixed, *settings.rate_anchors):
         raise ValueError("opponent 'human' cannot train by the thousand; play against the model with scripts/play.py")
+    if is_endpoint(settings.model):
+        raise ValueError("the model is on a server, where nothing can be learned from here; it can be an --opponent")
     if settings.update == "spin" and settings.opponent in ("self", "pool"):
         raise ValueError("spin imitates the opponent's moves: set --opponent to an agent, for instance optimal")
     if settings.model == "tiny" and (settings.hidden < settings.heads or settings.hidden // settings.heads % 2):

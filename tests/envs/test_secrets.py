@@ -14,8 +14,10 @@ import pytest
 
 from sparring.envs import Game, Match, Reply, TextGameEnv, aec_env, list_games, make
 from sparring.envs.check_cases import moves_of
+from sparring.envs.division import scenarios
 from sparring.envs.kuhn import KuhnPoker
 from sparring.envs.views import shown
+from sparring.envs.wordle import marks
 
 LISTED = [id for id in list_games() if make(id).legal(make(id).deal(np.random.default_rng(0))) is not None]
 OPEN = {"TicTacToe-v0", "Nim-v0", "ConnectFour-v0"}
@@ -81,6 +83,65 @@ def unseen_bids(game, state, seat):
             yield goofspiel_state(game, state.prizes, tuple(bids))
 
 
+def negotiation_twins(game, state, seat):
+    """Any deal of the same items in which this seat's own values are the same."""
+    for deal in scenarios(game.kinds, *game.items, game.total):
+        if deal.counts == state.counts and deal.values[seat] == state.values[seat]:
+            yield replace(state, values=deal.values)
+
+
+def trading_twins(game, state, seat):
+    """Other prices of the other seat, and other stocks with which it could have done the same."""
+    other = 1 - seat
+    for kind in range(5):
+        more = tuple(int(kind == i) for i in range(5))
+        for field in ("prices", "stocks"):
+            changed = {"prices": ("prices",), "stocks": ("held", "start")}[field]
+            yield replace(
+                state,
+                **{
+                    name: with_other(
+                        getattr(state, name),
+                        seat,
+                        tuple(n + m for n, m in zip(getattr(state, name)[other], more, strict=True)),
+                    )
+                    for name in changed
+                },
+            )
+
+
+def mastermind_twins(game, state, seat):
+    """Any code of the other seat with which all that this seat has been told would have been the same."""
+    if state.codes[1 - seat] == -1:
+        return
+    told = [(guess, game.feedback(guess, state.codes[1 - seat])) for guess in state.guesses[seat::2]]
+    for code in range(len(game.codes)):
+        if all(game.feedback(guess, code) == feedback for guess, feedback in told):
+            yield replace(state, codes=with_other(state.codes, seat, code))
+    if seat == 1 and len(state.guesses) % 2:
+        for guess in range(len(game.codes)):
+            yield replace(state, guesses=(*state.guesses[:-1], guess))
+
+
+def wordle_twins(game, state, seat):
+    """Any hidden word that agrees with the marks this seat has seen, whatever the other seat guessed unseen."""
+    moves, done = game.legal(state), len(state.guesses)
+    over = done - done % 2
+    known = state.guesses[seat::2]
+    if game.board == "shared":
+        known = [guess for i, guess in enumerate(state.guesses) if i < over or i % 2 == seat]
+    for word in range(len(moves)):
+        if any(marks(moves[g], moves[word]) != marks(moves[g], moves[state.word]) for g in known):
+            continue
+        for step in (0, 1, 2):
+            guesses = list(state.guesses)
+            for i in range(1 - seat, done, 2):
+                if game.board == "own" or i >= over:
+                    # Only a guess of the round that is not over may have found the word.
+                    guesses[i] = (word + (step or int(i < over))) % len(moves)
+            yield replace(state, word=word, guesses=tuple(guesses))
+
+
 def other_keys(state):
     """States that differ in the answer key alone, which nobody is shown before the end."""
     for key in ("XYZZY", "0", "1 2"):
@@ -131,6 +192,16 @@ CASES = {
         make("Goofspiel-v0", points_order="random", hidden_bids=True),
         goofspiel_twins,
     ),
+    "negotiation": (make("Negotiation-v0", skin="obfuscated"), negotiation_twins),
+    "negotiation without words": (make("Negotiation-v0", kinds=2, total=8, messages=False), negotiation_twins),
+    "trading": (make("Trading-v0"), trading_twins),
+    "mastermind": (make("Mastermind-v0", pegs=2, colours=4), mastermind_twins),
+    "mastermind, codes chosen": (
+        make("Mastermind-v0", pegs=2, colours=4, secret="chosen", skin="obfuscated"),
+        mastermind_twins,
+    ),
+    "wordle": (make("Wordle-v0", words=12), wordle_twins),
+    "wordle, shared board": (make("Wordle-v0", words=12, board="shared", skin="obfuscated"), wordle_twins),
     "contest": (make("Contest-v0"), contest_twins),
     "contest with listed answers": (make("Contest-v0", task="chain", level=1, listed=True), contest_twins),
     "single task": (make("SingleTask-v0", task=("induction", "abduction")), contest_twins),
