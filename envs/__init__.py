@@ -68,3 +68,8 @@ register_family(
     package="reasoning_gym",
     extra="reasoning_gym",
 )
+register("Taboo-v0", "sparring.envs.taboo:Taboo")
+register("DontSayIt-v0", "sparring.envs.dont_say_it:DontSayIt")
+register("WordChain-v0", "sparring.envs.word_chain:WordChain")
+register("TwoTruths-v0", "sparring.envs.two_truths:TwoTruths")
+register("TwentyQuestions-v0", "sparring.envs.twenty_questions:TwentyQuestions")

@@ -75,6 +75,8 @@ class Game(ABC, Generic[State]):
     keeps_brackets: bool = False
     """Whether free text keeps its square brackets; only for games that show it to the other seat in no such way that
     it could pose as the referee's words."""
+    rare_moves: tuple[str, ...] = ()
+    """Legal moves that some hundred random games may never show, so that a tiny model's tokenizer knows them too."""
     judge: Judge | None = None
     """Who decides the cases of a game that cannot settle them itself."""
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,25 +25,27 @@ from rich.markdown import Markdown
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers.utils.logging import disable_progress_bar
 
-from sparring.selfplay.bench import enter, enter_games, header, known_names, report
+from sparring.agents import PlayerLeft
+from sparring.selfplay.bench import enter, enter_games, header, known_names, recorded_games, report
 from sparring.selfplay.bench_page import page
 from sparring.selfplay.bench_text import markdown
 from sparring.selfplay.match_log import MatchLog, merge
 from sparring.selfplay.probe import probe
-from sparring.selfplay.runs import write_whole
+from sparring.selfplay.runs import strict, write_whole
 from sparring.selfplay.sprt import Sprt
 from sparring.selfplay.standings import score_of
 from sparring.selfplay.suites import find_suite, manifest_hash
 from sparring.selfplay.tournament import Entrant, Entry, PairKey, plan, tournament
+
+GAMES = ("KuhnPoker-v0",)
+"""What is played where nothing is named."""
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=known_names(), allow_abbrev=False)
     add = parser.add_argument
     add("--agents", nargs="+", default=[], help="players: names, run or model folders, hub names, NAME=ANY_OF_THESE")
-    add(
-        "--games", nargs="+", default=["KuhnPoker-v0"], help="ids; settings behind a question mark: LiarsDice-v0?dice=2"
-    )
+    add("--games", nargs="+", default=[], help="ids; settings behind a question mark: LiarsDice-v0?dice=2")
     add("--skins", nargs="+", default=[], help="wordings in which each game is played, for instance plain obfuscated")
     add("--hide-legal", action="store_true", help="leave the legal moves out of the prompts")
     add("--pairs", type=int, default=None, help="pairs of games of every two players in every game; 100 if not given")
@@ -72,18 +75,37 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def settle(options: argparse.Namespace) -> None:
-    """Let a suite set what it fixes, and fill in what was not given."""
+    """Let a suite set what it fixes, fill in what was not given, and refuse what cannot be."""
     if options.suite is not None:
         suite = find_suite(options.suite)
         options.games, options.skins = list(suite.games), list(suite.skins)
-        options.pairs, options.seed = options.pairs or suite.pairs, suite.seed
+        options.pairs, options.seed = suite.pairs if options.pairs is None else options.pairs, suite.seed
         options.retries, options.hide_legal, options.anchor = suite.retries, not suite.show_legal, suite.anchor
         options.agents = [*suite.opponents, *(a for a in options.agents if a not in suite.opponents)]
     options.pairs = 100 if options.pairs is None else options.pairs
+    check_numbers(options)
     if options.sprt is not None and len(options.agents) != 2:
         raise ValueError("--sprt asks whether the second of two agents is better; give --agents A B")
+    if options.sprt is not None and len(options.skins) > 1:
+        raise ValueError("--sprt takes one skin: a deal in two wordings is one experiment, and would count as two")
     if len(options.agents) < 2 and not options.report:
         raise ValueError("give at least two players: --agents random optimal")
+
+
+def check_numbers(options: argparse.Namespace) -> None:
+    """Refuse numbers that could only fail later, when games have been played."""
+    least = {"pairs": 1, "seed": 0, "retries": 0, "in_flight": 1, "probe": 0, "max_new_tokens": 1, "temperature": 0}
+    for name, low in least.items():
+        value = getattr(options, name)
+        # Written so that NaN is refused.
+        if value is not None and not low <= value < math.inf:
+            raise ValueError(f"--{name.replace('_', '-')} must be {low} or more, not {value}")
+    if options.seed >= 1 << 32:
+        raise ValueError(f"--seed must be below 2^32, not {options.seed}")
+    if not 0 < options.level < 1:
+        raise ValueError(f"--level must lie between 0 and 1, as 0.95 does, not {options.level}")
+    if options.sprt is not None and not all(map(math.isfinite, options.sprt)):
+        raise ValueError("--sprt takes two numbers in Elo, the lower first")
 
 
 def entrants(options: argparse.Namespace) -> list[Entrant]:
@@ -96,32 +118,67 @@ def entrants(options: argparse.Namespace) -> list[Entrant]:
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Play what is left to play and return the report; Ctrl-C ends playing, not reporting."""
     settle(options)
-    entries = enter_games(options.games, options.skins, show_legal=not options.hide_legal)
-    players = entrants(options)
-    more: dict[str, Any] = {"seed": options.seed, "interrupted": False}
-    if options.suite is not None:
-        more["suite"] = {"name": options.suite, "hash": manifest_hash(find_suite(options.suite), entries)}
     if options.report:
-        headers, records = merge(options.report)
-        return report(players, entries, list(records.values()), headers, **shared(options), more=more)
+        return read_logs(options)
+    test = None if options.sprt is None else Sprt(*options.sprt)
+    entries = enter_games(options.games or GAMES, options.skins, show_legal=not options.hide_legal)
+    players = entrants(options)
     keys = plan(players, entries, pairs=options.pairs, seed=options.seed, baseline=options.baseline)
-    log = MatchLog(options.out / "log.jsonl", header(players, entries))
+    if not keys:
+        raise ValueError(f"nothing can be played. {why_nothing(players, entries)}")
+    about = header(players, entries, retries=options.retries)
+    more: dict[str, Any] = {"interrupted": False}
+    log = MatchLog(options.out / "log.jsonl", about)
     try:
-        more |= play_all(options, console, players, entries, keys, log)
+        play_all(options, console, players, entries, keys, log, test)
         if options.probe:
-            more["probe"] = probe(players, entries, games=options.probe, seed=options.seed, say=console.print)
-    except KeyboardInterrupt:
+            more["probe"] = []
+            for found in probe(players, entries, games=options.probe, seed=options.seed, say=console.print):
+                more["probe"].append(found)
+    except (KeyboardInterrupt, PlayerLeft):
         console.print("interrupted; this is what was played")
         more["interrupted"] = True
     finally:
         log.close()
-    wanted = set(keys)
-    records = {key: record for key, record in log.records.items() if key in wanted}
-    return report(players, entries, list(records.values()), [header(players, entries)], **shared(options), more=more)
+    # In the order of the plan, whatever else the log holds, so that the same games give the same report.
+    records = [log.records[key] for key in keys if key in log.records]
+    if test is not None:
+        more["sprt"] = about_test(test, players)
+    return report(players, entries, records, [about], **shared(options, entries), more=more)
 
 
-def shared(options: argparse.Namespace) -> dict[str, Any]:
-    return {"anchor": options.anchor, "level": options.level, "is_exact": not options.no_exact}
+def read_logs(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the report of some logs; nothing is played."""
+    headers, records = merge(options.report)
+    entries = (
+        enter_games(options.games, options.skins, show_legal=not options.hide_legal)
+        if options.games
+        else recorded_games(headers)
+    )
+    players = entrants(options)
+    sorted_records = [records[key] for key in sorted(records, key=lambda key: (key.seed, key.number, key))]
+    return report(players, entries, sorted_records, headers, **shared(options, entries), more={"interrupted": False})
+
+
+def why_nothing(players: Sequence[Entrant], entries: Sequence[Entry]) -> str:
+    """Return what is missing where no two players can meet in any game."""
+    broken = [f"{e.name}: {e.broken}" for e in players if e.agent is None]
+    return ". ".join([*broken, *(f"{e.label}: {e.broken}" for e in entries if e.game is None)])
+
+
+def shared(options: argparse.Namespace, entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return what every report is told, the suite's hash if there is a suite."""
+    suite = None
+    if options.suite is not None:
+        suite = {"name": options.suite, "hash": manifest_hash(find_suite(options.suite), entries)}
+    return {"anchor": options.anchor, "level": options.level, "is_exact": not options.no_exact, "suite": suite}
+
+
+def about_test(test: Sprt, players: Sequence[Entrant]) -> dict[str, Any]:
+    """Return where a sequential test stands."""
+    a, b = (player.name for player in players)
+    limits = {"bounds": [test.low, test.high], "limits": list(test.bounds)}
+    return {"a": a, "b": b, "llr": test.llr, "pairs": test.pairs, "decision": test.decision, **limits}
 
 
 def play_all(
@@ -131,9 +188,9 @@ def play_all(
     entries: Sequence[Entry],
     keys: Sequence[PairKey],
     log: MatchLog,
-) -> dict[str, Any]:
+    test: Sprt | None,
+) -> None:
     """Play the pairs that the log lacks, and stop early where a sequential test is decided."""
-    test = None if options.sprt is None else Sprt(*options.sprt)
     known = [log.records[key] for key in keys if key in log.records]
     bar = Progress(
         TextColumn("pairs"),
@@ -154,11 +211,6 @@ def play_all(
             for record in judged(test, players, logged(games, log, options.retries)):
                 del record
                 bar.update(task, advance=1, note="" if test is None else f"LLR {test.llr:+.2f}")
-    if test is None:
-        return {}
-    a, b = (player.name for player in players)
-    limits = {"bounds": [test.low, test.high], "limits": list(test.bounds)}
-    return {"sprt": {"a": a, "b": b, "llr": test.llr, "pairs": test.pairs, "decision": test.decision, **limits}}
 
 
 def logged(games: Iterable[Any], log: MatchLog, retries: int) -> Iterator[dict[str, Any]]:
@@ -190,12 +242,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         found = run(options, console)
         options.out.mkdir(parents=True, exist_ok=True)
-        write_whole(options.out / "report.json", json.dumps(found, indent=1) + "\n")
+        write_whole(options.out / "report.json", json.dumps(strict(found), indent=1) + "\n")
         write_whole(options.out / "report.md", markdown(found))
         write_whole(options.out / "report.html", page(found))
     except (ValueError, OSError, ImportError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(
+            f"benchmark.py: interrupted before there was a report; what was played is in {options.out}", file=sys.stderr
+        )
+        return 130
     console.print(Markdown(markdown(found)))
     console.print(f"the page, the log and the numbers are in {options.out}", markup=False)
     return 130 if found["interrupted"] else 0

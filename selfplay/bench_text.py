@@ -7,6 +7,9 @@ from typing import Any
 
 Report = Mapping[str, Any]
 
+TINY = 1e-9
+"""Below this a figure is rounding, and is shown as 0."""
+
 
 def markdown(report: Report) -> str:
     """Return the whole report as Markdown."""
@@ -89,30 +92,54 @@ def span(rating: Report) -> str:
 def with_span(mean: Report, digits: int = 3) -> str:
     """Return a mean with its interval."""
     if mean["low"] is None:
-        return f"{mean['mean']:+.{digits}f}"
-    return f"{mean['mean']:+.{digits}f} ({mean['low']:+.{digits}f} to {mean['high']:+.{digits}f})"
+        return signed(mean["mean"], digits)
+    middle, low, high = (signed(mean[key], digits) for key in ("mean", "low", "high"))
+    return f"{middle} ({low} to {high})"
 
 
 def rows_of(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return a Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(in_a_cell, line))} |" for line in lines)
+
+
+def in_a_cell(text: object) -> str:
+    """Return text that stays in its cell and does nothing: reasons may quote what a server or a model wrote.
+
+    >>> in_a_cell("a|b\\x1b[31m<i>\\u202e")
+    'a\\\\|b [31m&lt;i> '
+    """
+    shown = "".join(c if c.isprintable() else " " for c in str(text))
+    return shown.replace("|", "\\|").replace("<", "&lt;")
 
 
 def _players(report: Report) -> str:
     heads = ("player", "games", "won", "drawn", "lost on the board", "lost by an illegal reply", "truncated", "void")
     more = ("illegal replies", "moves", "tokens a reply", "characters a reply", "seconds a move")
+    means = ("tokens_a_reply", "characters_a_reply")
     keys = ("games", "won", "drawn", "lost_on_board", "lost_illegal", "truncated", "void", "illegal_replies", "moves")
     rows = [
-        [name, *(player[key] for key in keys), *(number(player[key.replace(" ", "_")]) for key in more[2:])]
+        [name, *(player[k] for k in keys), *(number(player[k]) for k in means), number(report["timing"].get(name))]
         for name, player in report["standings"]["players"].items()
     ]
     return f"## How games went\n\n{rows_of((*heads, *more), rows)}"
 
 
 def number(value: float | None) -> str:
-    """Return a number of any size with three digits, or a dash."""
-    return "-" if value is None else f"{value:.3g}"
+    """Return a number of any size with three digits, or a dash; what is only rounding is 0."""
+    if value is None:
+        return "-"
+    return "0" if abs(value) < TINY else f"{value:.3g}"
+
+
+def signed(value: float, digits: int) -> str:
+    """Return a number with its sign; 0 has none.
+
+    >>> signed(0.25, 3), signed(-1e-17, 3)
+    ('+0.250', '0.000')
+    """
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else f"{0:.{digits}f}"
 
 
 def _meetings(report: Report) -> str:
@@ -156,13 +183,21 @@ def _intervals(title: str, found: Report) -> str:
 
 def _sprt(report: Report) -> str:
     found = report.get("sprt")
-    if not found:
-        return ""
-    said = {None: "undecided: play more pairs", "better": "it is", "not better": "it is not"}[found["decision"]]
+    return f"## Is {found['b']} better than {found['a']}?\n\n{sprt_said(found)}" if found else ""
+
+
+def sprt_said(found: Report) -> str:
+    """Return what a sequential test found, in plain words."""
     (low, high), (lower, upper) = found["bounds"], found["limits"]
+    a, b = found["a"], found["b"]
+    said = {
+        None: f"Not decided yet: play more pairs to tell whether {b} is better than {a}.",
+        "better": f"Yes: the games speak for {b} being better than {a} by {high:g} Elo, and against {low:g}.",
+        "not better": f"No: the games speak for {b} being better than {a} by {low:g} Elo at most, not {high:g}.",
+    }
     return (
-        f"## Is {found['b']} better than {found['a']}?\n\n{low:g} against {high:g} Elo: {said}. Log-likelihood ratio "
-        f"{found['llr']:+.2f} after {found['pairs']} pairs, bounds {lower:+.2f} and {upper:+.2f}."
+        f"{said[found['decision']]} The log-likelihood ratio is {found['llr']:+.2f} after {found['pairs']} pairs; the "
+        f"test ends at {lower:+.2f} or {upper:+.2f}."
     )
 
 

@@ -18,9 +18,10 @@ from sparring.envs import Game, Match, read_move
 from sparring.envs.tree import NotEnumerable, Tree, enumerate_tree
 
 from .exploitability import exploitability, solvable_tree
+from .match_log import LogError
 from .play import deal
 from .standings import Record, mean_interval, share_of
-from .tournament import Entrant, PairKey
+from .tournament import Entrant, PairKey, said
 
 LIMIT = 100_000
 """States up to which games are gone through."""
@@ -44,8 +45,9 @@ def _nashconv(game: Game[Any], entrant: Entrant, limit: int) -> dict[str, Any]:
         return {"none": "its move probabilities cannot be asked for"}
     try:
         result = exploitability(game, entrant.agent, limit=limit)
-    except (ValueError, FloatingPointError) as error:
-        return {"none": str(error)}
+    except Exception as error:  # noqa: BLE001
+        # The games that it played stand, whatever it breaks on here.
+        return {"none": said(error)}
     return {"nashconv": result.nashconv, "nashconv_legal": result.nashconv_legal, "illegal_mass": result.illegal_mass}
 
 
@@ -55,7 +57,8 @@ class Positions:
     def __init__(self, game: Game[Any], tree: Tree[Any]) -> None:
         perfect = Table(minimax(tree), np.zeros(len(tree.prompts)))
         self.game = game
-        self._value_S2 = state_values(tree, perfect)
+        # Means over equally good moves leave rounding behind, which would be somebody's regret.
+        self._value_S2 = np.round(state_values(tree, perfect), 12)
         self._number = {state: s for s, state in enumerate(tree.states)}
 
     @classmethod
@@ -110,9 +113,10 @@ def _given_away(record: Record, positions: Positions) -> dict[str, list[float]]:
         if game["ending"] == "void":
             continue
         match, _ = deal(positions.game, key.seed, key.number, record["retries"])
-        for turn in game["turns"]:
-            assert match.seat is not None
-            name = game["players"][match.seat]
+        for number, turn in enumerate(game["turns"]):
+            if match.seat != turn["seat"]:
+                raise LogError(f"turn {number} of {key} is not as it was recorded: {key.game} has changed since")
+            name = game["players"][turn["seat"]]
             # A reply that was taken back gave nothing away yet.
             if turn["problem"] is None or match.tries >= match.retries:
                 found.setdefault(name, []).append(positions.regret(match, turn["reply"]))

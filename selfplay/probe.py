@@ -6,7 +6,7 @@ what a best response would. Left out: several exploiters; the best of them would
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sparring.agents import Agent
@@ -34,8 +34,8 @@ def probe(
     seed: int = 0,
     level: float = 0.95,
     say: Callable[[str], None] = print,
-) -> list[dict[str, Any]]:
-    """Train an exploiter against each player in each game, and return what each wins.
+) -> Iterator[dict[str, Any]]:
+    """Train an exploiter against each player in each game, and yield what each wins.
 
     Args:
         entrants: the players.
@@ -45,7 +45,6 @@ def probe(
         level: of the interval of its mean reward.
         say: gets a line for each.
     """
-    found = []
     for entry in entries:
         for entrant in entrants:
             if entry.game is None or entrant.agent is None:
@@ -53,12 +52,11 @@ def probe(
             say(f"an exploiter of {entrant.name} trains in {entry.label}")
             about = {"game": entry.label, "player": entrant.name, "games": games}
             try:
-                found.append(
-                    {**about, "reward": exploit(entry.game, entrant.agent, games=games, seed=seed, level=level)}
-                )
-            except (ValueError, RuntimeError, FloatingPointError) as error:
-                found.append({**about, "none": said(error)})
-    return found
+                reward = exploit(entry.game, entrant.agent, games=games, seed=seed, level=level)
+                yield {**about, "reward": reward}
+            except Exception as error:  # noqa: BLE001
+                # Whatever the player or the game broke on, the other probes go on.
+                yield {**about, "none": said(error)}
 
 
 def exploit(game: Game[Any], target: Agent, *, games: int, seed: int = 0, level: float = 0.95) -> dict[str, Any]:

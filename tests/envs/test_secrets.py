@@ -21,6 +21,7 @@ from sparring.envs.wordle import marks
 
 LISTED = [id for id in list_games() if make(id).legal(make(id).deal(np.random.default_rng(0))) is not None]
 OPEN = {"TicTacToe-v0", "Nim-v0", "ConnectFour-v0"}
+OPEN = {"TicTacToe-v0", "Nim-v0", "ConnectFour-v0", "WordChain-v0"}
 SECRET = "XYZZY I hold the best of all"
 
 
@@ -176,6 +177,31 @@ def proposer_twins(game, state, seat):
             yield replace(state, answers=(SECRET,) * count, scores=(1.0,) * count)
 
 
+def taboo_twins(game, state, seat):
+    """Any other secret word: the defender knows of none that it is not."""
+    for word in game.list.words[:20] if seat == 1 else ():
+        yield replace(state, target=word)
+
+
+def dont_say_it_twins(game, state, seat):
+    for word in game.list.words[:20]:
+        yield replace(state, words=with_other(state.words, seat, word))
+
+
+def two_truths_twins(game, state, seat):
+    """Any secret about which this seat may have heard what it heard."""
+    for secret, true in enumerate(game.true) if seat == 1 else ():
+        false = sum(not true[s] for s in state.said)
+        if false == 1 or (false == 0 and len(state.said) < 3):
+            yield replace(state, secret=secret)
+
+
+def questions_twins(game, state, seat):
+    for thing in game.table.things if seat == 0 else ():
+        for lies in range(game.lies + 1):
+            yield replace(state, thing=thing, lies=lies)
+
+
 CASES = {
     "kuhn": (make("KuhnPoker-v0"), kuhn_twins),
     "kuhn obfuscated": (make("KuhnPoker-v0", skin="obfuscated"), kuhn_twins),
@@ -209,6 +235,13 @@ CASES = {
     "critic, solutions written": (make("Critic-v0", task="arithmetic", listed=False, pays="spc"), critic_twins),
     "proposer": (make("Proposer-v0"), proposer_twins),
     "proposer of programs": (make("Proposer-v0", task=("deduction", "induction")), proposer_twins),
+    "taboo": (make("Taboo-v0", turns=2), taboo_twins),
+    "taboo, few words": (make("Taboo-v0", words="few", tell_words=True, skin="brief"), taboo_twins),
+    "don't say it": (make("DontSayIt-v0", turns=2), dont_say_it_twins),
+    "two truths": (make("TwoTruths-v0"), two_truths_twins),
+    "two truths, objects": (make("TwoTruths-v0", about="object"), two_truths_twins),
+    "twenty questions": (make("TwentyQuestions-v0", lies=2), questions_twins),
+    "twenty questions, free": (make("TwentyQuestions-v0", free=True), questions_twins),
 }
 
 
