@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from sparring.agents import LanguageModelAgent, make_agent, tiny_agent
+from sparring.agents import AGENTS, LanguageModelAgent, is_endpoint, make_agent, tiny_agent
 from sparring.envs import Game, make, near
 from sparring.envs.contest import Contest
 from sparring.envs.proposer import Proposer
@@ -216,9 +216,7 @@ def make_player(settings: EvolveSettings, curriculum: Curriculum) -> LanguageMod
     """Return the policy, with the words of all that it will be asked if it is made from nothing."""
     s = settings
     if s.model != "tiny":
-        agent = make_agent(s.model, device=s.device, dtype=s.dtype, max_new_tokens=s.max_new_tokens)
-        if not isinstance(agent, LanguageModelAgent):
-            raise ValueError(f"{s.model} is no language model, so it cannot evolve")
+        agent = _load(s)
         if s.lora:
             from sparring.agents import add_lora
 
@@ -232,6 +230,15 @@ def make_player(settings: EvolveSettings, curriculum: Curriculum) -> LanguageMod
     if "self-play" in weights_of_methods(s):
         games.append(make(s.game))
     return tiny_agent(games, seed=s.seed, hidden=s.hidden, layers=s.layers, max_new_tokens=s.max_new_tokens)
+
+
+def _load(settings: EvolveSettings) -> LanguageModelAgent:
+    if settings.model in AGENTS or is_endpoint(settings.model):
+        raise ValueError(f"{settings.model} is no language model whose weights are here, so it cannot evolve")
+    more = {"device": settings.device, "dtype": settings.dtype, "max_new_tokens": settings.max_new_tokens}
+    agent = make_agent(settings.model, **more)
+    assert isinstance(agent, LanguageModelAgent)
+    return agent
 
 
 def weights_of_methods(settings: EvolveSettings) -> dict[str, float]:
