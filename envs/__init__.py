@@ -5,7 +5,7 @@ from .check import check_game
 from .check_cases import ContractError
 from .game import Ending, Game, Refused, Void, near
 from .gym_view import TextGameEnv
-from .judging import Case, Judge, Statement, Verdict
+from .judging import Case, Judge, ReportingJudge, Statement, Verdict
 from .match import Match, judge_of
 from .prompt import Message, Opponent, Prompt, Reply, ask, mix, uniform, uniforms
 from .reading import Problem, Reading, public_text, read_move
@@ -26,6 +26,7 @@ __all__ = [
     "Reading",
     "Refused",
     "Reply",
+    "ReportingJudge",
     "Statement",
     "TextGameEnv",
     "Verdict",
@@ -54,3 +55,4 @@ register("Nim-v0", "sparring.envs.nim:Nim")
 register("ConnectFour-v0", "sparring.envs.connect_four:ConnectFour")
 register("LiarsDice-v0", "sparring.envs.liars_dice:LiarsDice")
 register("Goofspiel-v0", "sparring.envs.goofspiel:Goofspiel")
+register("Debate-v0", "sparring.envs.debate:Debate")
