@@ -4,6 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .agent import Agent, Message, Policy, Prompt, Reply, SharedAgent, ask, mix, uniform, uniforms
+from .judge_counts import report_of
+from .judge_wrappers import CachedJudge, CountedJudge, PatientJudge, SwappedJudge
+from .judges import AgentJudge, MajorityJudge, make_judge
 from .loading import make_agent
 from .optimal import OptimalAgent
 from .players import HumanAgent, PlayerLeft, RandomAgent, ScriptedAgent
@@ -11,6 +14,7 @@ from .players import HumanAgent, PlayerLeft, RandomAgent, ScriptedAgent
 if TYPE_CHECKING:
     from .adapters import BASE, AdapterAgent, Adapters, add_lora, copy_agent
     from .language_model import LanguageModelAgent
+    from .model_judge import ModelJudge, train_model_judge
     from .tiny import tiny_agent
 
 __all__ = [
@@ -18,10 +22,16 @@ __all__ = [
     "AdapterAgent",
     "Adapters",
     "Agent",
+    "AgentJudge",
+    "CachedJudge",
+    "CountedJudge",
     "HumanAgent",
     "LanguageModelAgent",
+    "MajorityJudge",
     "Message",
+    "ModelJudge",
     "OptimalAgent",
+    "PatientJudge",
     "PlayerLeft",
     "Policy",
     "Prompt",
@@ -29,12 +39,16 @@ __all__ = [
     "Reply",
     "ScriptedAgent",
     "SharedAgent",
+    "SwappedJudge",
     "add_lora",
     "ask",
     "copy_agent",
     "make_agent",
+    "make_judge",
     "mix",
+    "report_of",
     "tiny_agent",
+    "train_model_judge",
     "uniform",
     "uniforms",
 ]
@@ -44,9 +58,11 @@ _LAZY = {
     "AdapterAgent": ".adapters",
     "Adapters": ".adapters",
     "LanguageModelAgent": ".language_model",
+    "ModelJudge": ".model_judge",
     "add_lora": ".adapters",
     "copy_agent": ".adapters",
     "tiny_agent": ".tiny",
+    "train_model_judge": ".model_judge",
 }
 
 

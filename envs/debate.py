@@ -133,9 +133,9 @@ class Debate(Game[DebateState]):
     def answers(self, state: DebateState) -> tuple[str, str]:
         """Return what seat 0 and seat 1 stand for; while sides are not chosen, the answers as they are listed."""
         one = self.questions[state.question]
-        return (one.right, one.wrong) if self._right_seat(state) == 0 else (one.wrong, one.right)
+        return (one.right, one.wrong) if self.right_seat(state) == 0 else (one.wrong, one.right)
 
-    def _right_seat(self, state: DebateState) -> int:
+    def right_seat(self, state: DebateState) -> int:
         """Return the seat that stands for the right answer."""
         listed = 0 if state.is_right_first else 1
         # Who chooses stands for the choice, and as dealt the seats stand for what is listed in their order.
@@ -230,7 +230,7 @@ class Debate(Game[DebateState]):
         p = self.verdict(state)
         if p is None:
             return {}
-        right_seat = self._right_seat(state)
+        right_seat = self.right_seat(state)
         p_right = p if right_seat == 0 else 1 - p
         accuracy = 1.0 if p_right > 0.5 else 0.5 if p_right == 0.5 else 0.0
         quotes = [quote for heard in self.statements(state, None) for quote in quotes_in(heard.text)]

@@ -135,9 +135,14 @@ def pool_share(settings: Settings, kind: str) -> float:
     return read_numbers(settings.pool_mix, "pool_mix").get(kind) or 0.0
 
 
+UNLOADED = ("self", "pool", "random", "optimal")
+
+
 def _loads(settings: Settings) -> bool:
     opponents = (settings.opponent, *settings.pool_fixed)
-    return settings.model != "tiny" or any(o not in ("self", "pool", "random", "optimal") for o in opponents)
+    judges = f"{settings.judge} {settings.eval_judge}"
+    is_judge = "lm:" in judges or "words:" in judges
+    return settings.model != "tiny" or is_judge or any(o not in UNLOADED for o in opponents)
 
 
 TINY = Need(lambda s: s.model == "tiny", "is for the tiny model; one that is loaded brings its own: leave it out")
@@ -246,6 +251,9 @@ def _check_pool(settings: Settings) -> None:
 def _check_players(settings: Settings) -> None:
     if "human" in (settings.opponent, *settings.pool_fixed):
         raise ValueError("opponent 'human' cannot train by the thousand; play against the model with scripts/play.py")
+    for name in ("judge", "eval_judge"):
+        if "human" in (getattr(settings, name) or ""):
+            raise ValueError(f"{name} 'human' cannot judge by the thousand; judge single games with scripts/play.py")
     if settings.update == "spin" and settings.opponent in ("self", "pool"):
         raise ValueError("spin imitates the opponent's moves: set --opponent to an agent, for instance optimal")
     if settings.model == "tiny" and (settings.hidden < settings.heads or settings.hidden // settings.heads % 2):
