@@ -78,7 +78,7 @@ class AgentJudge:
         for attempt in range(self.tries):
             replies = self.agent.reply([self._prompt(cases[i], attempt) for i in open_cases])
             for i, reply in zip(open_cases, replies, strict=True):
-                found[i] = self._read(reply.text)
+                found[i] = Verdict(void=reply.fault) if reply.fault else self._read(reply.text)
             open_cases = [i for i in open_cases if found[i].void]
             if not open_cases:
                 break
@@ -223,7 +223,8 @@ def _own(spec: str) -> Judge:
     if not hasattr(module, attribute):
         raise ValueError(f"{module_name} has no {attribute!r}.{near(attribute, vars(module))}")
     found: Any = getattr(module, attribute)
-    judge = found() if isinstance(found, type) or not isinstance(found, Judge) else found
+    is_maker = isinstance(found, type) or (callable(found) and not isinstance(found, Judge))
+    judge = found() if is_maker else found
     if not isinstance(judge, Judge):
         raise ValueError(f"{spec} is no judge: it needs a name and judge(cases); see sparring.envs.Judge")
     return judge

@@ -66,6 +66,7 @@ class Debate(Game[DebateState]):
         pays: str = "linear",
         questions: str = OWN,
         judge: Judge | None = None,
+        skin: str = "plain",
     ) -> None:
         """Set up a debate.
 
@@ -83,11 +84,13 @@ class Debate(Game[DebateState]):
                 clipped to [0.01, 0.99] and scaled to [-1, 1].
             questions: "orrel", our own, or a JSON-lines file with question, right, wrong and passage.
             judge: who decides; None is the rule of `QuoteJudge`. `sparring.agents.make_judge` makes others by name.
+            skin: "plain", the only wording: the isles are of no text that a model has read.
 
         Raises ValueError for settings that are none or do not go together.
         """
         _check_named(protocol=(protocol, PROTOCOLS), order=(order, ORDERS), sides=(sides, SIDES))
         _check_named(speaker=(str(speaker), SPEAKERS), quotes=(quotes, tuple(FORMS)), pays=(pays, PAYS))
+        _check_named(skin=(skin, self.skins))
         _check_numbers(rounds, speech_length)
         _check_together(protocol, order, sides, str(speaker))
         if isinstance(judge, str):

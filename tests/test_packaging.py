@@ -81,6 +81,13 @@ def test_wheel_holds_every_module_of_the_folders(wheel: Path) -> None:
     assert modules - names == set()
 
 
+def test_wheel_holds_what_games_read(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    data = {f"sparring/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "envs" / "data").iterdir()}
+    assert data
+    assert data - names == set()
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_wheel_says_that_it_is_typed(wheel: Path, package: str) -> None:
     assert f"sparring/{package}/py.typed" in zipfile.ZipFile(wheel).namelist()

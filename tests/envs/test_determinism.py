@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from sparring.envs import Match, Reply, TextGameEnv, list_games, make
+from sparring.envs.check_cases import moves_of
 
 
 def one_game(id, skin, seed):
@@ -18,7 +19,7 @@ def one_game(id, skin, seed):
     match = Match(make(id, skin=skin), np.random.default_rng(seed), retries=1)
     lines = []
     while match.ending is None:
-        reply = "nonsense" if rng.random() < 0.1 else f"[{rng.choice(match.legal)}]"
+        reply = "nonsense" if rng.random() < 0.1 else f"[{rng.choice(moves_of(match.game, match.state))}]"
         lines += [match.prompt, reply, repr(match.step(reply))]
     return "\n".join([*lines, repr(match.state), repr(match.rewards)])
 
@@ -49,7 +50,8 @@ class Uniform:
     """Plays by the noise of its prompts."""
 
     def reply(self, prompts):
-        return [Reply(text=f"[{p.legal[p.noise % len(p.legal)]}]") for p in prompts]
+        moves = [p.legal or p.speeches or ("words",) for p in prompts]
+        return [Reply(text=f"[{m[p.noise % len(m)]}]") for m, p in zip(moves, prompts, strict=True)]
 
 
 def disturb():
@@ -71,7 +73,8 @@ def transcript(env, seed, between):
         done = False
         while not done:
             between()
-            action = f"[{rng.choice(info['legal_actions'])}]" if info["legal_actions"] else "x"
+            match = env.match
+            action = f"[{rng.choice(moves_of(match.game, match.state))}]" if match.ending is None else "x"
             *result, info = env.step(action)
             lines.append((result, info))
             done = result[2] or result[3]

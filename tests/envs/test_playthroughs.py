@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sparring.envs import list_games
+from sparring.envs import list_games, make
 from sparring.envs.playthrough import playthrough, update
 
 FOLDER = Path(__file__).parent.parent / "playthroughs"
@@ -27,7 +27,7 @@ def test_it_shows_an_illegal_ending_a_retry_and_another_skin(id):
         "-- played",
         "-- illegal",
         "Tries left: 1.",
-        "skin=obfuscated",
+        *(f"skin={skin}" for skin in make(id).skins[1:]),
         "show_legal=False",
         "<think>",
     ):

@@ -5,7 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparring.envs import Ending, Match, TextGameEnv, aec_env, list_games, make, read_move, reading
+from sparring.envs import (
+    Ending,
+    Match,
+    Problem,
+    Reading,
+    Refused,
+    TextGameEnv,
+    aec_env,
+    list_games,
+    make,
+    read_move,
+    reading,
+)
+from sparring.envs.check_cases import moves_of
 from sparring.envs.match import MAX_NOTICE
 
 GAMES = {id: make(id) for id in list_games()}
@@ -150,17 +163,30 @@ def after(id, turns, *, retries=0):
     match = Match(GAMES[id], rng, retries=retries)
     for _ in range(turns):
         if match.ending is None:
-            match.step("words" if match.legal is None else f"[{rng.choice(match.legal)}]")
+            match.step(f"[{rng.choice(moves_of(match.game, match.state))}]")
     return match
 
 
+def settled(game, state):
+    """Return the state after the verdicts on its cases."""
+    while game.seat(state) is None and (case := game.case(state)) is not None:
+        (verdict,) = game.judge.judge([case])
+        state = game.settle(state, verdict)
+    return state
+
+
 def judge(match, action):
-    """Step with any object, and hold the outcome to what `read_move` says of it."""
-    expected = read_move(action, match.legal)
+    """Step with any object, and hold the outcome to what `read_move` says of it, and to what the game refuses."""
+    expected = read_move(action, match.legal, brackets=match.game.keeps_brackets)
+    if match.legal is None and expected.move is not None:
+        try:
+            match.game.play(match.state, expected.move)
+        except Refused as why:
+            expected = Reading(None, Problem.ILLEGAL_MOVE, reading.shown_back(str(why)))
     seat, state, turns = match.seat, match.state, match.turns
     assert match.step(action) == expected
     if expected.problem is None:
-        assert match.state == match.game.play(state, expected.move)
+        assert match.state == settled(match.game, match.game.play(state, expected.move))
         assert match.turns == turns + 1
         assert match.ending is not Ending.ILLEGAL
     else:
@@ -196,7 +222,8 @@ def test_both_views_take_anything(name):
         *_, info = env.step(NASTY[name])
         pair.step(NASTY[name])
         assert pair.infos["seat_0"]["problem"] == info["problem"]
-        assert info["problem"] is not None or info["move"] in GAMES[id].legal(GAMES[id].deal(np.random.default_rng(0)))
+        legal = GAMES[id].legal(GAMES[id].deal(np.random.default_rng(0)))
+        assert info["problem"] is not None or legal is None or info["move"] in legal
 
 
 @pytest.mark.parametrize("id", GAMES)
