@@ -148,12 +148,12 @@ def _model(path: str, settings: dict[str, Any]) -> Judge:
     return ModelJudge.load(Path(path).expanduser())
 
 
-def _by(how: str) -> Callable[[str, dict[str, Any]], Judge]:
+def _by(how: str, kind: str) -> Callable[[str, dict[str, Any]], Judge]:
     def make(spec: str, settings: dict[str, Any]) -> Judge:
         from .loading import make_agent
 
         agent = make_agent(spec, **settings)
-        return CachedJudge(PatientJudge(AgentJudge(agent, by=how, name=f"{how}:{spec}")))
+        return CachedJudge(PatientJudge(AgentJudge(agent, by=how, name=f"{kind}:{spec}")))
 
     return make
 
@@ -170,8 +170,8 @@ JUDGES: dict[str, Callable[[str, dict[str, Any]], Judge]] = {
     "rule": _rule,
     "human": _human,
     "model": _model,
-    "lm": _by("odds"),
-    "words": _by("words"),
+    "lm": _by("odds", "lm"),
+    "words": _by("words", "words"),
     "swapped": _swapped,
     "majority": _majority,
 }

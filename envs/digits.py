@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib.resources import as_file, files
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,7 +128,9 @@ def sparse(rng: np.random.Generator, images_NP: NDArray[np.bool_], pixels: int) 
 
 def save_judges(path: Path, judges: Mapping[int, DigitJudge]) -> None:
     """Write judges, by the pixels that they are shown, to an .npz file."""
-    parts = {f"{name}_{k}": part.astype(np.int32) for k, judge in judges.items() for name, part in _named(judge)}
+    parts: dict[str, Any] = {
+        f"{name}_{k}": part.astype(np.int32) for k, judge in judges.items() for name, part in _named(judge)
+    }
     np.savez_compressed(path, **parts)
 
 

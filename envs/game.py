@@ -73,6 +73,8 @@ class Game(ABC, Generic[State]):
     keeps_brackets: bool = False
     """Whether free text keeps its square brackets; only for games that show it to the other seat in no such way that
     it could pose as the referee's words."""
+    moves: tuple[str, ...] = ()
+    """Moves that some deal allows and a few hundred random games may not show; a tokenizer is made for these too."""
     judge: Judge | None = None
     """Who decides the cases of a game that cannot settle them itself."""
 

@@ -14,27 +14,50 @@ from itertools import combinations, product
 import numpy as np
 
 from .digits import NAMES, SIZE, DigitJudge, drawn, own_judges
-from .game import Game, near
+from .game import Game, near, pick_skin
 
 PROTOCOLS = ("debate", "consultancy", "random")
 LIES = ("dealt", "likeliest", "chosen")
 SHOWS = ("list", "picture")
+MOVES = ("squares", "numbers")
 LOOK = "look"
 BANK = 0x5EED
 NOBODY = -1
 
-OPENING = (
-    "A digit was drawn on a grid of 10 by 10, and some of its lit pixels were kept. Two players claim that it is two "
-    "different digits; one of them is right. A judge sees only pixels that are revealed to it."
-)
-PLAYED = {
-    "debate": "In turn you reveal one lit pixel each, {pixels} in all.",
-    "consultancy": "One of you alone reveals {pixels} lit pixels, one after another.",
-    "random": f"{{pixels}} lit pixels are drawn at random and revealed when player 0 says {LOOK}.",
+SKINS = {
+    "plain": {
+        "opening": (
+            "A digit was drawn on a grid of 10 by 10, and some of its lit pixels were kept. Two players claim that it "
+            "is two different digits; one of them is right. A judge sees only pixels that are revealed to it."
+        ),
+        "debate": "In turn you reveal one lit pixel each, {pixels} in all.",
+        "consultancy": "One of you alone reveals {pixels} lit pixels, one after another.",
+        "random": f"{{pixels}} lit pixels are drawn at random and revealed when player 0 says {LOOK}.",
+        "decides": (
+            "Then the judge decides which of the two digits they look like more, and who claims that one wins."
+        ),
+        "chosen": "First, who is in the wrong chooses the digit that it claims.",
+        "picture": "In the picture a # is a lit pixel and a O one that is revealed.",
+        "image": "Image {image}.",
+        "claims": "You are player {seat} and claim {own}; player {rival} claims {other}.",
+        "choosing": "You are player {seat}. The digit is {label}, as player {honest} claims.",
+        "speaker": "Player {speaker} reveals.",
+    },
+    # The same in few words, for models that are made from nothing.
+    "brief": {
+        "opening": "Two claims about a digit.",
+        "debate": "Reveal {pixels} pixels in turn.",
+        "consultancy": "One side reveals {pixels} pixels.",
+        "random": f"{{pixels}} random pixels at {LOOK}.",
+        "decides": "Whose claim the judge believes wins.",
+        "chosen": "The liar claims first.",
+        "picture": "",
+        "image": "Image {image}.",
+        "claims": "You say {own}, they say {other}.",
+        "choosing": "Player {honest} says {label}, and is right.",
+        "speaker": "Player {speaker} reveals.",
+    },
 }
-DECIDES = "Then the judge decides which of the two digits they look like more, and who claims that one wins."
-CHOSEN = "First, who is in the wrong chooses the digit that it claims."
-PICTURE = "In the picture a # is a lit pixel and a O one that is revealed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +87,10 @@ class SparseDebate(Game[SparseState]):
 
     source = "Irving, Christiano and Amodei 2018, section 3.1"
     figure = "accuracy"
+    # Won or lost by 1. A forfeit costs more, or who can only lose would have no reason to keep to the rules.
+    reward_range = (-1.5, 1.5)
     max_prompt = 2000
+    skins = tuple(SKINS)
 
     def __init__(
         self,
@@ -77,6 +103,7 @@ class SparseDebate(Game[SparseState]):
         images: int = 0,
         bank: int = 0,
         show: str = "picture",
+        named: str = "squares",
         skin: str = "plain",
     ) -> None:
         """Set up the game.
@@ -91,11 +118,13 @@ class SparseDebate(Game[SparseState]):
             images: so many images, the same for everybody, so that all deals can be listed; 0: a new one each time.
             bank: which images those are.
             show: "picture", the whole grid, or "list", the names of the lit pixels, which is shorter.
-            skin: "plain", the only wording.
+            named: how pixels are called in moves: by their "squares" (c4), or by "numbers" in the order of the list, so
+                that the same few moves do for every image; the list then shows both.
+            skin: "plain", or "brief", a third as long.
 
         Raises ValueError for settings that are none or do not go together.
         """
-        _check_named(protocol=(protocol, PROTOCOLS), lie=(lie, LIES), show=(show, SHOWS), skin=(skin, self.skins))
+        _check_named(protocol=(protocol, PROTOCOLS), lie=(lie, LIES), show=(show, SHOWS), named=(named, MOVES))
         judges = own_judges()
         if pixels not in judges:
             raise ValueError(f"pixels must be one of {', '.join(map(str, judges))}, for which there are judges")
@@ -103,15 +132,21 @@ class SparseDebate(Game[SparseState]):
             raise ValueError(f"lit must be {pixels} (pixels) to 14, not {lit}: a 1 has no more")
         if not 2 <= digits <= 10 or images < 0:
             raise ValueError(f"digits must be 2 to 10 and images 0 or more, not {digits} and {images}")
+        if named == "numbers" and show != "list":
+            raise ValueError("named='numbers' needs show='list', which tells the numbers")
         if protocol == "random" and lie == "chosen":
             raise ValueError("protocol='random' has no seat that could choose: set lie='dealt' or lie='likeliest'")
         self.pixels, self.lit, self.protocol, self.lie = pixels, lit, protocol, lie
-        self.digits, self.show = digits, show
+        self.digits, self.show, self.named = digits, show, named
         self.pixel_judge: DigitJudge = judges[pixels]
         self.bank = tuple(self._picture(np.random.default_rng([BANK, bank, n]), n % digits) for n in range(images))
-        chosen = [CHOSEN] if lie == "chosen" else []
-        shown = [PICTURE] if show == "picture" else []
-        self.rules = " ".join([OPENING, *chosen, PLAYED[protocol].format(pixels=pixels), DECIDES, *shown])
+        in_bank = sorted({pixel for picture in self.bank for pixel in picture.lit})
+        named_all = tuple(NAMES[pixel] for pixel in in_bank) if images else NAMES
+        self.moves = named_all if named == "squares" else ()
+        self._words = words = pick_skin(SKINS, skin)
+        told = ["opening", *(["chosen"] if lie == "chosen" else []), protocol, "decides"]
+        told += ["picture"] if show == "picture" else []
+        self.rules = " ".join(words[name].format(pixels=pixels) for name in told if words[name])
         self.max_turns = pixels + 1
 
     def _picture(self, rng: np.random.Generator, label: int) -> SparseState:
@@ -174,7 +209,7 @@ class SparseDebate(Game[SparseState]):
             return ()
         if self.protocol == "random":
             return (LOOK,)
-        return tuple(NAMES[pixel] for pixel in state.lit if pixel not in state.revealed)
+        return tuple(self._name(state, pixel) for pixel in state.lit if pixel not in state.revealed)
 
     def play(self, state: SparseState, move: str) -> SparseState:
         if move not in self.legal(state):
@@ -183,7 +218,11 @@ class SparseDebate(Game[SparseState]):
             return replace(state, lie=int(move))
         if self.protocol == "random":
             return replace(state, revealed=state.drawn)
-        return replace(state, revealed=tuple(sorted((*state.revealed, NAMES.index(move)))))
+        pixel = NAMES.index(move) if self.named == "squares" else state.lit[int(move) - 1]
+        return replace(state, revealed=tuple(sorted((*state.revealed, pixel))))
+
+    def _name(self, state: SparseState, pixel: int) -> str:
+        return NAMES[pixel] if self.named == "squares" else str(state.lit.index(pixel) + 1)
 
     def claims(self, state: SparseState) -> tuple[int, int]:
         """Return what seat 0 and seat 1 claim."""
@@ -213,22 +252,24 @@ class SparseDebate(Game[SparseState]):
     # Words
 
     def observation(self, state: SparseState, seat: int) -> str:
+        told = self._words["choosing" if state.lie == NOBODY else "claims"]
         claims = self.claims(state)
-        lines = [f"Image {state.image}."] if state.image != NOBODY else []
-        if state.lie == NOBODY:
-            lines.append(f"You are player {seat}. The digit is {state.label}, as player {state.honest} claims.")
-        else:
-            lines.append(
-                f"You are player {seat} and claim {claims[seat]}; player {1 - seat} claims {claims[1 - seat]}."
-            )
-        if state.speaker != NOBODY:
-            lines.append(f"Player {state.speaker} reveals.")
+        named = {"seat": seat, "rival": 1 - seat, "own": claims[seat], "other": claims[1 - seat]}
+        lines = [self._words["image"].format(image=state.image)] if state.image != NOBODY else []
+        lines.append(told.format(**named, label=state.label, honest=state.honest))
+        if state.speaker != NOBODY and state.speaker != self.seat(state):
+            lines.append(self._words["speaker"].format(speaker=state.speaker))
         if self.show == "picture":
             lines += [_row(state, y) for y in range(SIZE + 1)]
         else:
-            lines.append(f"Lit: {' '.join(NAMES[pixel] for pixel in state.lit)}")
-        shown = " ".join(NAMES[pixel] for pixel in state.revealed) or "none"
-        return "\n".join([*lines, f"Revealed: {shown}"])
+            numbers = [f"{n} " if self.named == "numbers" else "" for n in range(1, self.lit + 1)]
+            lines.append(f"Lit: {' '.join(n + NAMES[p] for n, p in zip(numbers, state.lit, strict=True))}")
+        shown = " ".join(self._name(state, pixel) for pixel in state.revealed) or "none"
+        lines.append(f"Revealed: {shown}")
+        if self.seat(state) is None:
+            found = self.accuracy(state)
+            lines.append(f"The judge finds for {'neither' if found == 0.5 else state.label if found else state.lie}.")
+        return "\n".join(lines)
 
 
 def _row(state: SparseState, y: int) -> str:

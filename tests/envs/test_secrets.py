@@ -18,7 +18,7 @@ from sparring.envs.kuhn import KuhnPoker
 from sparring.envs.views import shown
 
 LISTED = [id for id in list_games() if make(id).legal(make(id).deal(np.random.default_rng(0))) is not None]
-OPEN = {"TicTacToe-v0", "Nim-v0", "ConnectFour-v0"}
+OPEN = {"TicTacToe-v0", "Nim-v0", "ConnectFour-v0", "SparseDebate-v0"}
 SECRET = "XYZZY I hold the best of all"
 
 
