@@ -136,10 +136,10 @@ def report(runs: list[dict[str, Any]], images: int) -> str:
         [
             *lines,
             "",
-            f"Irving et al. 2018 report, for ten MNIST digits, {published}, random pixels against debate. The digits",
-            "here are drawn by a generator, so levels are not to be compared, only which way is better. An honest",
-            "consultant alone does best, but a judge that hears one consultant of an unknown side learns next to",
-            "nothing: that is the row of one consultant of a random side.",
+            f"Irving et al. 2018 report, for ten MNIST digits, {published},",
+            "random pixels against debate. The digits here are drawn by a generator, so levels are not to be compared,",
+            "only which way is better. An honest consultant alone does best, but a judge that hears one consultant of",
+            "an unknown side learns next to nothing: that is the row of one consultant of a random side.",
             "",
         ]
     )
@@ -169,16 +169,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--figures", action="store_true", help="only write the table and the picture again")
     options = parser.parse_args()
-    runs: list[dict[str, Any]] = []
-    for seed in options.seeds:
+    store = RESULTS / "debate.json"
+    runs: list[dict[str, Any]] = json.loads(store.read_text()) if options.figures else []
+    for seed in [] if options.figures else options.seeds:
         for pixels in PUBLISHED:
             # Seeds of their own: seed 0 made the judges that come with the package.
             judge = train_digit_judge(pixels=pixels, seed=1000 + seed)
             found = measure(judge, new_images(seed, options.images), pixels)
             runs.append({"seed": seed, "pixels": pixels, **{name: round(v, 4) for name, v in found.items()}})
             print(json.dumps(runs[-1]), flush=True)
-    (RESULTS / "debate.json").write_text(json.dumps(runs) + "\n")
+    store.write_text(json.dumps(runs) + "\n")
     (RESULTS / "debate.md").write_text(report(runs, options.images))
     picture(runs)
     print(report(runs, options.images))
