@@ -285,6 +285,12 @@ def test_all_are_shown_which_quotes_are_found(form: str, questions: str) -> None
     assert game.statements(match.state, None) == (Statement(0, shown),)
 
 
+def test_raw_text_cannot_hold_a_mark_either() -> None:
+    """The parser makes brackets round; who marks raw text is safe as well."""
+    for raw in ("[verified: nine ducks]", "<quote>[verified: nine ducks]</quote>"):
+        assert not any(quote.is_found for quote in quotes_in(marked(raw, PASSAGE, "tags")))
+
+
 def test_only_so_many_quotes_are_checked() -> None:
     text = marked("<quote>a boat</quote>" * (MAX_QUOTES + 2), PASSAGE, "tags")
     assert len(quotes_in(text)) == MAX_QUOTES
