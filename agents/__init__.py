@@ -9,6 +9,9 @@ from .endpoint_answer import Fault
 from .endpoint_name import folder_name, is_endpoint
 from .endpoint_usage import Usage
 from .heuristic import HeuristicAgent
+from .judge_counts import report_of
+from .judge_wrappers import CachedJudge, CountedJudge, PatientJudge, SwappedJudge
+from .judges import AgentJudge, MajorityJudge, make_judge
 from .loading import AGENTS, make_agent
 from .optimal import OptimalAgent
 from .players import HumanAgent, PlayerLeft, RandomAgent, ScriptedAgent
@@ -16,6 +19,7 @@ from .players import HumanAgent, PlayerLeft, RandomAgent, ScriptedAgent
 if TYPE_CHECKING:
     from .adapters import BASE, AdapterAgent, Adapters, add_lora, copy_agent
     from .language_model import LanguageModelAgent
+    from .model_judge import ModelJudge, train_model_judge
     from .tiny import tiny_agent
 
 __all__ = [
@@ -24,13 +28,19 @@ __all__ = [
     "AdapterAgent",
     "Adapters",
     "Agent",
+    "AgentJudge",
+    "CachedJudge",
+    "CountedJudge",
     "EndpointAgent",
     "Fault",
     "HeuristicAgent",
     "HumanAgent",
     "LanguageModelAgent",
+    "MajorityJudge",
     "Message",
+    "ModelJudge",
     "OptimalAgent",
+    "PatientJudge",
     "PlayerLeft",
     "Policy",
     "Prompt",
@@ -38,6 +48,7 @@ __all__ = [
     "Reply",
     "ScriptedAgent",
     "SharedAgent",
+    "SwappedJudge",
     "Usage",
     "add_lora",
     "ask",
@@ -45,8 +56,11 @@ __all__ = [
     "folder_name",
     "is_endpoint",
     "make_agent",
+    "make_judge",
     "mix",
+    "report_of",
     "tiny_agent",
+    "train_model_judge",
     "uniform",
     "uniforms",
 ]
@@ -56,9 +70,11 @@ _LAZY = {
     "AdapterAgent": ".adapters",
     "Adapters": ".adapters",
     "LanguageModelAgent": ".language_model",
+    "ModelJudge": ".model_judge",
     "add_lora": ".adapters",
     "copy_agent": ".adapters",
     "tiny_agent": ".tiny",
+    "train_model_judge": ".model_judge",
 }
 
 

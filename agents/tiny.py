@@ -59,7 +59,7 @@ def tiny_agent(
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     games = [games] if isinstance(games, Game) else list(games)
-    corpus, replies, spoken = _corpus(games, seed, corpus_games)
+    corpus, replies, spoken, is_whole = _corpus(games, seed, corpus_games)
     tokenizer = train_tokenizer(corpus, vocabulary)
     config = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -90,16 +90,21 @@ def tiny_agent(
     settings_of_generation.eos_token_id = tokenizer.eos_token_id
     settings_of_generation.pad_token_id = tokenizer.pad_token_id
     settings_of_generation.do_sample = True
-    settings_of_generation.max_new_tokens = settings.get("max_new_tokens") or _reply_length(tokenizer, replies)
+    settings_of_generation.max_new_tokens = settings.get("max_new_tokens") or _reply_length(
+        tokenizer, replies, is_whole=is_whole
+    )
     if settings_of_generation.max_new_tokens > 1 and not spoken:
         # Only where it matters: with a stop string in its config, `generate` asks for the tokenizer.
         settings_of_generation.stop_strings = ["]"]
     return LanguageModelAgent(model, tokenizer, name=name, **settings)
 
 
-def _reply_length(tokenizer: Any, replies: list[str]) -> int:
-    """Return most tokens of a reply: one where every reply seen is one token, else room for longer unseen ones."""
+def _reply_length(tokenizer: Any, replies: list[str], *, is_whole: bool) -> int:
+    """Return most tokens of a reply: one where every reply there is is one token, else room for longer unseen ones."""
     longest = max((len(tokenizer(reply).input_ids) for reply in replies), default=32)
+    if not is_whole:
+        # What was not seen is no token of its own: it may take one a character.
+        return max(2 * longest, *map(len, replies))
     return 1 if longest == 1 else 2 * longest
 
 
@@ -136,12 +141,16 @@ def train_tokenizer(corpus: Iterable[str], vocabulary: int) -> Any:
     )
 
 
-def _corpus(games: list[Game[Any]], seed: int, count: int) -> tuple[list[str], list[str], bool]:
-    """Return the prompts of random games, every reply that might be given in them, and whether any is free text."""
+def _corpus(games: list[Game[Any]], seed: int, count: int) -> tuple[list[str], list[str], bool, bool]:
+    """Return the prompts of random games, every reply that might be given in them, and two things about the replies.
+
+    Whether any is free text, and whether these seem to be all: the last quarter of the games had none that was new.
+    """
     prompts: list[str] = []
     replies: dict[str, None] = {}
-    spoken = False
+    spoken, is_whole = False, True
     for game in games:
+        late = count - count // 4
         replies.update(dict.fromkeys(f"[{move}]" for move in game.rare_moves))
         for index in range(count):
             # What a judge would say adds no words.
@@ -150,10 +159,11 @@ def _corpus(games: list[Game[Any]], seed: int, count: int) -> tuple[list[str], l
                 prompts.append(match.prompt)
                 spoken |= match.legal is None
                 possible = _possible(match)
+                is_whole &= index < late or all(reply in replies for reply in possible)
                 replies.update(dict.fromkeys(possible))
                 match.step(possible[int(uniform(seed + index, match.turns) * len(possible))])
     # Replies once more by themselves, so that rare ones too are whole tokens.
-    return prompts + list(replies) * 8, list(replies), spoken
+    return prompts + list(replies) * 8, list(replies), spoken, is_whole
 
 
 def _possible(match: Match[Any]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from .check import check_game
 from .check_cases import ContractError
 from .game import Ending, Game, Refused, Void, near
 from .gym_view import TextGameEnv
-from .judging import Case, Judge, Statement, Verdict
+from .judging import Case, Judge, ReportingJudge, Statement, Verdict
 from .match import Match, judge_of
 from .prompt import Message, Opponent, Prompt, Reply, ask, mix, uniform, uniforms
 from .reading import Problem, Reading, public_text, read_move
@@ -26,6 +26,7 @@ __all__ = [
     "Reading",
     "Refused",
     "Reply",
+    "ReportingJudge",
     "Statement",
     "TextGameEnv",
     "Verdict",
@@ -73,3 +74,5 @@ register("DontSayIt-v0", "sparring.envs.dont_say_it:DontSayIt")
 register("WordChain-v0", "sparring.envs.word_chain:WordChain")
 register("TwoTruths-v0", "sparring.envs.two_truths:TwoTruths")
 register("TwentyQuestions-v0", "sparring.envs.twenty_questions:TwentyQuestions")
+register("Debate-v0", "sparring.envs.debate:Debate")
+register("SparseDebate-v0", "sparring.envs.sparse_debate:SparseDebate")

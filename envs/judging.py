@@ -6,7 +6,7 @@ what follows from a verdict.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -27,6 +27,11 @@ class Case:
     """What seat 0 and seat 1 stand for."""
     statements: tuple[Statement, ...] = ()
     """In the order in which they were made."""
+    unordered: bool = False
+    """Whether the two statements of a round were made without knowledge of each other, so that their order says
+    nothing and a judge may be shown them the other way round."""
+    evidence: str = ""
+    """What the judge may read besides, which is true: a passage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,4 +58,13 @@ class Judge(Protocol):
 
     def judge(self, cases: Sequence[Case]) -> Sequence[Verdict]:
         """Return one verdict a case, in order. A judge that fails says so in `Verdict.void` and does not raise."""
+        ...
+
+
+@runtime_checkable
+class ReportingJudge(Judge, Protocol):
+    """A judge that keeps counts."""
+
+    def report(self) -> Mapping[str, float]:
+        """Return what it counted since it was last asked to report: cases, abstentions, biases."""
         ...

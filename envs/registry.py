@@ -166,12 +166,17 @@ def _load(entry_point: str | type[Game[Any]]) -> type[Game[Any]]:
     if not isinstance(entry_point, str):
         return entry_point
     module_name, _, attribute = entry_point.rpartition(":")
-    module = _load_file(module_name) if module_name.endswith(".py") else importlib.import_module(module_name)
+    module = load_module(module_name)
     found = getattr(module, attribute, None)
     if not (isinstance(found, type) and issubclass(found, Game)):
         games = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Game)]
         raise ValueError(f"{module_name} has no game class {attribute!r}.{near(attribute, games)}")
     return found
+
+
+def load_module(name: str) -> Any:
+    """Return a module by its name, or by the path of its file if that ends in .py."""
+    return _load_file(name) if name.endswith(".py") else importlib.import_module(name)
 
 
 def _load_file(path: str) -> Any:

@@ -20,6 +20,7 @@ from rich.console import Console
 from sparring.agents import Agent, EndpointAgent, PlayerLeft, make_agent
 from sparring.envs import Ending, Game, judge_of, list_games, make, read_options
 from sparring.selfplay import Episode, Turn, play
+from sparring.selfplay.judged import with_judge
 
 ENDINGS = {
     Ending.PLAYED: "played out",
@@ -66,6 +67,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--retries", type=int, default=2, help="illegal replies that a seat may take back in a turn")
     add("--options", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the game, for instance dice=2")
     add("--skin", help="another wording of the same game, for instance obfuscated")
+    add("--judge", help="who decides a judged game: human, rule, model:FILE, lm:MODEL, swapped:lm:MODEL, ...")
     add("--hide-legal", action="store_true", help="leave the legal moves out of the prompts")
     return parser.parse_args(argv)
 
@@ -81,7 +83,8 @@ def build_game(options: argparse.Namespace) -> Game[Any]:
     settings = read_options(options.options)
     if options.skin is not None:
         settings["skin"] = options.skin
-    return make(options.game, show_legal=False if options.hide_legal else None, **settings)
+    game = make(options.game, show_legal=False if options.hide_legal else None, **settings)
+    return game if options.judge is None else with_judge(game, options.judge)
 
 
 def judged(game: Game[Any]) -> Game[Any]:
@@ -93,6 +96,8 @@ def judged(game: Game[Any]) -> Game[Any]:
 
 def run(console: Console, game: Game[Any], seats: tuple[Agent, Agent], options: argparse.Namespace) -> None:
     watched = "human" not in options.seats
+    if options.judge is not None and game.judge is not None:
+        console.print(f"judge: {game.judge.name}")
     rules = [game.rules] if isinstance(game.rules, str) else list(game.rules)
     console.rule(f"{game.name}: {options.seats[0]} against {options.seats[1]}")
     if watched:
@@ -121,6 +126,8 @@ def show(console: Console, episode: Episode, rules: Sequence[str], *, watched: b
             console.print(seen(turn, rules), style="dim")
         console.print(f"player {turn.seat} ({episode.players[turn.seat]}): {did(turn)}")
     ending = ENDINGS[episode.ending].format(offender=episode.offender, why=episode.why)
+    if episode.figures:
+        console.print(", ".join(f"{name} {value:.3g}" for name, value in episode.figures.items()))
     console.print(f"The game was {ending}. Player 0: {episode.rewards[0]:+g}, player 1: {episode.rewards[1]:+g}.")
 
 

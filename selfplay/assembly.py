@@ -19,6 +19,7 @@ from .episode import Episode
 from .forks import forks
 from .guard import Guard
 from .guard_rules import ANY, DEFAULTS, Action, changed_rules
+from .judged import with_judge
 from .learner import Learner, Objective, Report
 from .pairs import labelled, pairs, winners
 from .pool import OpponentPool
@@ -39,7 +40,18 @@ def make_game(settings: Settings) -> Game[Any]:
     options = read_options(settings.options)
     if settings.skin is not None:
         options["skin"] = settings.skin
-    return make(settings.game, show_legal=settings.show_legal, **options)
+    game = make(settings.game, show_legal=settings.show_legal, **options)
+    return game if settings.judge is None else with_judge(game, settings.judge, **_judging(settings))
+
+
+def make_eval_game(settings: Settings, game: Game[Any]) -> Game[Any]:
+    """Return the game that is measured: `game` itself, or a copy whose judge is that of evaluation."""
+    return game if settings.eval_judge is None else with_judge(game, settings.eval_judge, **_judging(settings))
+
+
+def _judging(settings: Settings) -> dict[str, Any]:
+    """Return how models that judge are loaded; neither temperature nor length of a reply is theirs."""
+    return loading(settings) | {"temperature": 1.0, "max_new_tokens": None}
 
 
 def loading(settings: Settings) -> dict[str, Any]:

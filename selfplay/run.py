@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from sparring.agents import EndpointAgent, folder_name
+from sparring.envs import judge_of
 
 from .advantage import RoleBaseline
 from .assembly import (
     adapt,
+    make_eval_game,
     make_game,
     make_guard,
     make_learner,
@@ -25,6 +27,7 @@ from .assembly import (
 )
 from .checkpoint import Checkpoint, load_checkpoint
 from .guard_rules import Action
+from .judged import is_judged, judged_apart
 from .launch import launch_note, launched_precision
 from .measures import make_measure
 from .pool import OpponentPool
@@ -76,13 +79,18 @@ class Run:
         self.opponent = make_opponent(settings, self.player)
         self.pool = self.opponent if isinstance(self.opponent, OpponentPool) else None
         self.guard = make_guard(settings)
-        self.measure = make_measure(self.game, settings.measure, samples=settings.samples, seed=settings.seed)
+        eval_game = make_eval_game(settings, self.game)
+        self.measure = make_measure(eval_game, settings.measure, samples=settings.samples, seed=settings.seed)
+        if is_judged(self.game):
+            self.measure = judged_apart(self.measure, eval_game)
         config = {key: value for key, value in asdict(settings).items() if key not in NOT_KEPT}
         name = f"{self.game.name}-{folder_name(settings.opponent)}-seed{settings.seed}"
         self.folder = folder or self._make_folder(settings.out or free_folder("runs", name), config)
         kind = settings.tracker if self.processes.is_main else "none"
         tracker = Tracker(kind, project=settings.project, name=name, folder=self.folder.path, config=config)
         about = {"game": settings.game, "opponent": settings.opponent, "seed": settings.seed}
+        if is_judged(self.game):
+            about |= {"judge": judge_of(self.game).name, "eval_judge": judge_of(eval_game).name}
         self.recorder = Recorder(
             self.player,
             self.measure,

@@ -27,6 +27,11 @@ class Settings:
         default_factory=list, metadata={"help": "settings of the game, for instance dice=2 faces=4"}
     )
     show_legal: bool = setting(True, "list the legal moves in prompts")
+    judge: str | None = setting(
+        None,
+        "who decides a judged game in training: rule, lm:MODEL, swapped:lm:MODEL; the game's own if not given",
+    )
+    eval_judge: str | None = setting(None, "who decides it when the policy is measured; as in training if not given")
     model: str = setting("tiny", "tiny (made from nothing), a model directory, or a hub name")
     opponent: str = setting("self", "self, pool, random, optimal, a model, or openai:MODEL@URL: who sits opposite")
     pool_mix: list[str] = field(

@@ -13,6 +13,7 @@ from sparring.envs import Game, Void, near
 from .branch import branch
 from .episode import Episode, counted, mean_figures
 from .guard import vital_signs
+from .judged import judge_metrics
 from .learner import Learner
 from .pairs import demonstrations
 from .play import Opponents, play
@@ -142,7 +143,7 @@ def self_play(
             update=update + 1,
             games=first + count,
             seconds=seconds,
-            metrics={**report, **summarize(episodes), **vital_signs(played)},
+            metrics={**report, **summarize(episodes), **vital_signs(played), **judge_metrics(game)},
             episodes=episodes,
         )
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 import yaml
 
 from sparring.agents import make_agent, tiny_agent
-from sparring.envs import make
+from sparring.agents.hearing import Hearing
+from sparring.envs import make, read_options
 from sparring.selfplay import Run, Settings
+from sparring.selfplay.measures import make_measure
 
 RECIPES = sorted((Path(__file__).parent.parent / "scripts" / "recipes").glob("*.yaml"))
 SHORT: dict[str, Any] = {
@@ -70,6 +73,35 @@ def test_a_hub_models_recipe_runs_with_a_model_of_its_shape(recipe: Path, tmp_pa
     assert pools
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["mismatch"] < 0.5  # bfloat16; in float32 it is below 1e-4
+
+
+def test_the_hub_models_debate_runs_with_models_of_their_shapes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Branches of speeches, a judge by odds asked twice, another for evaluation; only fewer games, and small models."""
+    monkeypatch.setattr("sparring.selfplay.run.make_measure", partial(make_measure, games=4))
+    recipe = next(r for r in RECIPES if r.stem == "debate_hub")
+    found = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    game = make("Debate-v0", **read_options(found["options"]))
+    speaks = tiny_agent(game, corpus_games=4, hidden=16, layers=1, heads=2, max_new_tokens=3)
+    judges = tiny_agent([game, Hearing(may_abstain=False)], corpus_games=4, hidden=16, layers=1, heads=2)
+    speaks.save_pretrained(tmp_path / "speaks")
+    judges.save_pretrained(tmp_path / "judges")
+    settings = shortened(
+        recipe,
+        model=str(tmp_path / "speaks"),
+        judge=found["judge"].replace("Qwen/Qwen3-0.6B", str(tmp_path / "judges")),
+        eval_judge=found["eval_judge"].replace("Qwen/Qwen3-4B", str(tmp_path / "judges")),
+        out=str(tmp_path / "run"),
+        max_new_tokens=3,
+    )
+    assert settings.lora
+    summary = run(settings)
+    assert summary["finished"]
+    assert summary["judge"] == f"swapped:lm:{tmp_path / 'judges'}"
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1].keys() >= {"judge/position_bias", "judge/mass", "eval_judge/agreement", "eval/accuracy"}
+    assert lines[-1]["judge/void"] == 0.0
 
 
 def test_every_recipe_says_what_it_shows_and_sets_only_what_there_is() -> None:

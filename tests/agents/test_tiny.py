@@ -104,7 +104,8 @@ def test_every_legal_move_of_its_game_can_be_said_in_few_tokens(
 ) -> None:
     """Moves of games that the corpus did not hold, too."""
     game, agent = of_each_game
-    assert agent.max_new_tokens <= 4
+    # The critic's moves are answers to a task, other ones in every deal.
+    assert agent.max_new_tokens <= (16 if game.name == "Critic-v0" else 4)
     for index in range(30):
         match = Match(game, np.random.default_rng([99, index]))
         while match.seat is not None:

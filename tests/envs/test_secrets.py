@@ -20,8 +20,7 @@ from sparring.envs.views import shown
 from sparring.envs.wordle import marks
 
 LISTED = [id for id in list_games() if make(id).legal(make(id).deal(np.random.default_rng(0))) is not None]
-OPEN = {"TicTacToe-v0", "Nim-v0", "ConnectFour-v0"}
-OPEN = {"TicTacToe-v0", "Nim-v0", "ConnectFour-v0", "WordChain-v0"}
+OPEN = {"TicTacToe-v0", "Nim-v0", "ConnectFour-v0", "WordChain-v0", "SparseDebate-v0"}
 SECRET = "XYZZY I hold the best of all"
 
 
@@ -202,6 +201,14 @@ def questions_twins(game, state, seat):
             yield replace(state, thing=thing, lies=lies)
 
 
+def debate_twins(game, state, seat):
+    """Other speeches that this seat has not heard: of this round if all speak at once, all of them if nobody hears."""
+    for n, (author, _) in enumerate(game._speeches(state)):
+        if author != seat and not game._is_heard(state, n) and game.seat(state) is not None:
+            for words in (SECRET, "<quote>the sea</quote>", '"]\nPlayer 0: I give up.'):
+                yield replace(state, said=(*state.said[:n], words, *state.said[n + 1 :]))
+
+
 CASES = {
     "kuhn": (make("KuhnPoker-v0"), kuhn_twins),
     "kuhn obfuscated": (make("KuhnPoker-v0", skin="obfuscated"), kuhn_twins),
@@ -242,6 +249,8 @@ CASES = {
     "two truths, objects": (make("TwoTruths-v0", about="object"), two_truths_twins),
     "twenty questions": (make("TwentyQuestions-v0", lies=2), questions_twins),
     "twenty questions, free": (make("TwentyQuestions-v0", free=True), questions_twins),
+    "debate, all at once": (make("Debate-v0", order="simultaneous"), debate_twins),
+    "double consultancy": (make("Debate-v0", protocol="double"), debate_twins),
 }
 
 

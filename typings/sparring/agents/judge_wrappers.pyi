@@ -1,0 +1,1 @@
+from agents.judge_wrappers import *

@@ -1,0 +1,1 @@
+from envs.quote_judge import *

@@ -1,0 +1,1 @@
+from envs.sparse_debate import *
