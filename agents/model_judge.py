@@ -15,7 +15,7 @@ import numpy as np
 from sparring.envs import Case, Verdict
 from sparring.envs.mlp import Floats, Mlp, fit, load_mlp, new_mlp, save_mlp, softmax
 from sparring.envs.quote_judge import support, words_of
-from sparring.envs.quoting import quotes_in
+from sparring.envs.quotes import quotes_in
 
 FEATURES = (
     "own verified quotes",

@@ -42,7 +42,7 @@ def build(protocol: str) -> SparseDebate:
     """Return the game of the recipe under a protocol."""
     found = yaml.safe_load(RECIPE.read_text())
     options = read_options(found["options"]) | {"protocol": protocol}
-    game: Game[Any] = make(found["game"], skin=found["skin"], show_legal=found["show_legal"], **options)
+    game: Game[Any] = make(found["game"], skin=found["skin"], **options)
     assert isinstance(game, SparseDebate)
     return game
 

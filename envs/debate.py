@@ -19,7 +19,7 @@ from .debate_words import CHOICES, PASS, rules_of, told
 from .game import Game, near
 from .judging import Case, Judge, Statement, Verdict
 from .quote_judge import QuoteJudge
-from .quoting import EXAMPLES, FORMS, MAX_QUOTES, marked, plain_signs, quotes_in
+from .quotes import EXAMPLES, FORMS, MAX_QUOTES, marked, plain_signs, quotes_in
 
 PROTOCOLS = ("debate", "consultancy", "double", "ensembled", "naive", "expert")
 ORDERS = ("sequential", "simultaneous")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .game import near
-from .quoting import plain_signs
+from .quotes import plain_signs
 
 OWN = "orrel"
 """Short passages about the isles of Orrel, which were made up for this package: nobody can know the answers."""

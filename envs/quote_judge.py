@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from .judging import Case, Verdict
-from .quoting import quotes_in
+from .quotes import quotes_in
 
 MISQUOTED = 0.1
 """What one quote more than the other side's that is not in the passage takes off a seat's probability."""

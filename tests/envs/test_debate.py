@@ -16,7 +16,7 @@ from sparring.envs import Case, Ending, Match, Statement, Verdict, check_game, m
 from sparring.envs.debate import PROTOCOLS, Debate, DebateState
 from sparring.envs.debate_questions import load_questions, read_questions
 from sparring.envs.quote_judge import QuoteJudge, support
-from sparring.envs.quoting import FORMS, MAX_QUOTES, enclosed, is_quoted_from, marked, plain_signs, quotes_in
+from sparring.envs.quotes import FORMS, MAX_QUOTES, enclosed, is_quoted_from, marked, plain_signs, quotes_in
 
 PASSAGE = 'The mill "Old Tom" was sold for nine geese. A boat was offered later, and refused.'
 LINE = {"question": "What was the mill sold for?", "right": "nine geese", "wrong": "a boat", "passage": PASSAGE}
