@@ -4,10 +4,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .agent import Agent, Message, Policy, Prompt, Reply, SharedAgent, ask, mix, uniform, uniforms
+from .endpoint import EndpointAgent
+from .endpoint_answer import Fault
+from .endpoint_name import folder_name, is_endpoint
+from .endpoint_usage import Usage
+from .heuristic import HeuristicAgent
 from .judge_counts import report_of
 from .judge_wrappers import CachedJudge, CountedJudge, PatientJudge, SwappedJudge
 from .judges import AgentJudge, MajorityJudge, make_judge
-from .loading import make_agent
+from .loading import AGENTS, make_agent
 from .optimal import OptimalAgent
 from .players import HumanAgent, PlayerLeft, RandomAgent, ScriptedAgent
 
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
     from .tiny import tiny_agent
 
 __all__ = [
+    "AGENTS",
     "BASE",
     "AdapterAgent",
     "Adapters",
@@ -25,6 +31,9 @@ __all__ = [
     "AgentJudge",
     "CachedJudge",
     "CountedJudge",
+    "EndpointAgent",
+    "Fault",
+    "HeuristicAgent",
     "HumanAgent",
     "LanguageModelAgent",
     "MajorityJudge",
@@ -40,9 +49,12 @@ __all__ = [
     "ScriptedAgent",
     "SharedAgent",
     "SwappedJudge",
+    "Usage",
     "add_lora",
     "ask",
     "copy_agent",
+    "folder_name",
+    "is_endpoint",
     "make_agent",
     "make_judge",
     "mix",

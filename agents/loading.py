@@ -1,7 +1,7 @@
 """Players by name: what a command line calls an agent.
 
-Chosen: a fixed few names, and everything else is a language model, in a directory or on the hub. Left out:
-settings inside the name.
+Chosen: a fixed few names, `openai:` for models on a server, and everything else is a language model, in a directory or
+on the hub. Left out: settings inside the name.
 """
 
 from __future__ import annotations
@@ -13,10 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from .agent import Agent
+from .endpoint import EndpointAgent
+from .endpoint_name import FORM, SCHEME, is_endpoint, read_endpoint
+from .heuristic import HeuristicAgent
 from .optimal import OptimalAgent
 from .players import HumanAgent, RandomAgent
 
-AGENTS: dict[str, Callable[[], Agent]] = {"human": HumanAgent, "optimal": OptimalAgent, "random": RandomAgent}
+AGENTS: dict[str, Callable[[], Agent]] = {
+    "heuristic": HeuristicAgent,
+    "human": HumanAgent,
+    "optimal": OptimalAgent,
+    "random": RandomAgent,
+}
 """The players that need no model, by the name that `make_agent` takes."""
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -26,13 +34,18 @@ def make_agent(spec: str, **settings: Any) -> Agent:
     """Return the player called `spec`.
 
     Args:
-        spec: "human", "optimal" or "random"; or a model directory; or a model's name on the hub.
-        settings: of a language model, see `LanguageModelAgent.from_pretrained`; the others have none.
+        spec: "heuristic", "human", "optimal" or "random"; or a model directory, or the folder of a training run, whose
+            model it is; or a model's name on the hub; or a model on a server that speaks OpenAI's chat completions, as
+            "openai:MODEL@http://localhost:8000/v1", or "openai:MODEL" where OPENAI_BASE_URL says which server.
+        settings: of a language model, see `LanguageModelAgent.from_pretrained`, or of one on a server, see
+            `EndpointAgent`; the others have none.
 
     Raises ValueError, naming what is near, if there is no such player, directory or model.
     """
     if spec in AGENTS:
         return AGENTS[spec]()
+    if is_endpoint(spec):
+        return EndpointAgent(*read_endpoint(spec), **settings)
     path = Path(spec).expanduser()
     if spec and path.is_dir():
         return _load(_model_directory(path), settings)
@@ -53,9 +66,11 @@ def _load(name_or_path: str, settings: dict[str, Any]) -> Agent:
 
 
 def _model_directory(path: Path) -> str:
-    """Return the directory if it holds a model; raise ValueError naming one inside it that does."""
+    """Return the directory if it holds a model, `model` in that of a run; raise ValueError naming one inside it."""
     if (path / "config.json").is_file():
         return str(path)
+    if (path / "config.yaml").is_file() and (path / "model" / "config.json").is_file():
+        return str(path / "model")
     inside = sorted(str(config.parent) for config in path.glob("*/config.json"))
     hint = f" Did you mean {inside[0]!r}?" if inside else ""
     raise ValueError(f"{str(path)!r} is a directory without a model (no config.json).{hint}")
@@ -73,4 +88,6 @@ def _close(spec: str, path: Path) -> list[str]:
 def _unknown(spec: str, close: list[str]) -> str:
     hint = f" Did you mean {close[0]!r}?" if close else ""
     known = ", ".join(sorted(AGENTS))
+    if not close and get_close_matches(spec.partition(":")[0].casefold(), [SCHEME[:-1]], cutoff=0.75):
+        hint = f" A model on a server is called {FORM}."
     return f"no player {spec!r}: neither one of {known}, nor a model directory.{hint}"

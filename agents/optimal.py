@@ -40,7 +40,8 @@ class OptimalAgent:
         self.name = name
         self.limit = limit
         self.max_prompts = max_prompts
-        self._solved: dict[int, tuple[weakref.ref[Game[Any]], _Solution]] = {}
+        self._solved: dict[int, tuple[weakref.ref[Game[Any]], bool, _Solution | str]] = {}
+        """By the id of a game: it, its `show_legal`, and its solution, or why it has none."""
 
     def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
         """Return one reply a prompt, drawn by the prompt's noise. Raises as `move_probabilities`."""
@@ -57,17 +58,32 @@ class OptimalAgent:
 
     def _solution(self, game: Game[Any]) -> _Solution:
         kept = self._solved.get(id(game))
-        if kept is None or kept[0]() is not game or kept[1].show_legal != game.show_legal:
+        if kept is None or kept[0]() is not game or kept[1] != game.show_legal:
             solved, key = self._solved, id(game)
-            kept = weakref.ref(game, lambda _: solved.pop(key, None)), self._solve(game)
+            kept = weakref.ref(game, lambda _: solved.pop(key, None)), game.show_legal, self._try(game)
             self._solved[key] = kept
-        return kept[1]
+        if isinstance(kept[2], str):
+            raise ValueError(kept[2])
+        return kept[2]
+
+    def _try(self, game: Game[Any]) -> _Solution | str:
+        """Solve a game, or say why not: to find out again takes seconds, and is asked at every move."""
+        try:
+            return self._solve(game)
+        except ValueError as error:
+            return str(error)
 
     def _solve(self, game: Game[Any]) -> _Solution:
         try:
             tree = enumerate_tree(game, limit=self.limit)
         except ValueError as error:
             raise ValueError(f"{game.name} cannot be solved exactly: {error}") from None
+        index = {(prompt.seat, prompt.text): i for i, prompt in enumerate(tree.prompts)}
+        rows = np.split(self._moves(game, tree), tree.first_slot_P[1:-1])
+        return _Solution(game.name, index, rows)
+
+    def _moves(self, game: Game[Any], tree: Tree[Any]) -> Floats:
+        """Return the probability of each slot, [M]."""
         if np.abs(tree.rewards_S2.sum(axis=1)).max() > _TIE:
             raise ValueError(f"{game.name} is not zero-sum, so no play is best against everyone; choose another agent")
         if not tree.perfect_information and len(tree.prompts) > self.max_prompts:
@@ -76,14 +92,11 @@ class OptimalAgent:
                 f"{self.max_prompts:,}; raise max_prompts=, choose smaller settings (fewer dice, faces or "
                 "cards), or choose another agent"
             )
-        move_M = minimax(tree) if tree.perfect_information else equilibrium(tree)
-        index = {(prompt.seat, prompt.text): i for i, prompt in enumerate(tree.prompts)}
-        return _Solution(game.name, game.show_legal, index, np.split(move_M, tree.first_slot_P[1:-1]))
+        return minimax(tree) if tree.perfect_information else equilibrium(tree)
 
 
 class _Solution(NamedTuple):
     game: str
-    show_legal: bool
     number: dict[tuple[int, str], int]
     """The number of each seat and prompt."""
     rows: list[NDArray[np.float64]]

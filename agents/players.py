@@ -89,7 +89,11 @@ class ScriptedAgent:
 
 
 class HumanAgent:
-    """Asks a person, by default at the terminal. Brackets around a move may be left out."""
+    """Asks a person, by default at the terminal. Brackets around a move may be left out.
+
+    What the person has read already is not shown again: the rules after the first time, the game after a reply that was
+    refused. What was wrong with such a reply is.
+    """
 
     def __init__(
         self,
@@ -108,13 +112,15 @@ class HumanAgent:
         self.name = name
         self._input = input
         self._output = output
+        self._rules = ""
+        self._shown = ""
 
     def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
         """Show each prompt and return what is typed. Raises PlayerLeft on Ctrl-C and at the end of input."""
         return [Reply(text=self._ask(prompt)) for prompt in prompts]
 
     def _ask(self, prompt: Prompt) -> str:
-        self._output(prompt.text)
+        self._output(self._news(prompt))
         while True:
             text = self._line()
             if prompt.legal is not None and "[" not in text:
@@ -123,6 +129,18 @@ class HumanAgent:
             if reading.problem is None:
                 return text
             self._output(reading.detail)
+
+    def _news(self, prompt: Prompt) -> str:
+        """Return what of a prompt the person has not read."""
+        text, before = prompt.text, self._shown
+        if before and len(text) > len(before) and text.endswith(before):
+            return text[: -len(before)].strip()
+        self._shown = text
+        rules = prompt.game.rules if isinstance(prompt.game.rules, str) else prompt.game.rules[prompt.seat]
+        if rules == self._rules and text.startswith(rules):
+            return "\n" + text[len(rules) :].lstrip("\n")
+        self._rules = rules
+        return text
 
     def _line(self) -> str:
         try:

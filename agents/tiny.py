@@ -142,7 +142,7 @@ def _corpus(games: list[Game[Any]], seed: int, count: int) -> tuple[list[str], l
     replies: dict[str, None] = {}
     spoken = False
     for game in games:
-        replies.update(dict.fromkeys(f"[{move}]" for move in game.moves))
+        replies.update(dict.fromkeys(f"[{move}]" for move in game.rare_moves))
         for index in range(count):
             # What a judge would say adds no words.
             match = Match(game, np.random.default_rng([seed, index]), deferred=True)

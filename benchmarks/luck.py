@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sparring.agents.sweeps import Table, best_response, reaches, root_values, state_values
 from sparring.envs import make
 from sparring.envs.tree import Floats, Tree, enumerate_tree
-from sparring.selfplay.sweeps import Table, best_response, reaches, root_values, state_values
 
 RESULTS = Path(__file__).resolve().parent / "results"
 GAMES = ("KuhnPoker-v0", "LeducPoker-v0")

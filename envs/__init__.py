@@ -55,5 +55,24 @@ register("Nim-v0", "sparring.envs.nim:Nim")
 register("ConnectFour-v0", "sparring.envs.connect_four:ConnectFour")
 register("LiarsDice-v0", "sparring.envs.liars_dice:LiarsDice")
 register("Goofspiel-v0", "sparring.envs.goofspiel:Goofspiel")
+register("Negotiation-v0", "sparring.envs.negotiation:Negotiation")
+register("Mastermind-v0", "sparring.envs.mastermind:Mastermind")
+register("Wordle-v0", "sparring.envs.wordle:Wordle")
+register("Trading-v0", "sparring.envs.trading:Trading")
+register("Contest-v0", "sparring.envs.contest:Contest")
+register("SingleTask-v0", "sparring.envs.contest:Contest", single=True)
+register("Critic-v0", "sparring.envs.critic:Critic")
+register("Proposer-v0", "sparring.envs.proposer:Proposer")
+register_family(
+    "reasoning_gym",
+    "sparring.envs.from_reasoning_gym:ReasoningGymContest",
+    package="reasoning_gym",
+    extra="reasoning_gym",
+)
+register("Taboo-v0", "sparring.envs.taboo:Taboo")
+register("DontSayIt-v0", "sparring.envs.dont_say_it:DontSayIt")
+register("WordChain-v0", "sparring.envs.word_chain:WordChain")
+register("TwoTruths-v0", "sparring.envs.two_truths:TwoTruths")
+register("TwentyQuestions-v0", "sparring.envs.twenty_questions:TwentyQuestions")
 register("Debate-v0", "sparring.envs.debate:Debate")
 register("SparseDebate-v0", "sparring.envs.sparse_debate:SparseDebate")

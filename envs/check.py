@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .check_cases import Spot, broken, check_figures, moves_of, settled
+from .check_cases import Spot, broken, check_figures, moves_of, settled, some
 from .game import Game
 from .reading import read_move
 from .registry import make
@@ -204,7 +204,7 @@ def _check_speeches(spot: Spot) -> None:
     game, state = spot.game, spot.state
     if game.legal(state) is not None:
         return
-    for speech in game.speeches(state):
+    for speech in some(spot, game.speeches(state)):
         if type(speech) is not str or read_move(speech, None, brackets=game.keeps_brackets).move != speech:
             broken(game, f"the speech {speech!r} is not read as it stands", "give printable text on one line")
 
@@ -236,7 +236,7 @@ def _check_legal(spot: Spot) -> None:
         )
     if len(set(legal)) != len(legal):
         broken(game, f"legal moves repeat: {legal}", "list each move once")
-    for move in legal:
+    for move in some(spot, legal):
         if type(move) is not str or read_move(f"I play [ {move} ].", legal).move != move:
             broken(
                 game,
@@ -272,7 +272,7 @@ def _check_play(spot: Spot) -> None:
     """A move gives a new state and leaves the old one; what is not legal raises ValueError."""
     game, state, legal = spot.game, spot.state, spot.game.legal(spot.state)
     before = copy.deepcopy(state)
-    for move in moves_of(game, state):
+    for move in some(spot, moves_of(game, state)):
         after = game.play(state, move)
         if state != before or hash(state) != hash(before):
             broken(

@@ -12,6 +12,8 @@ import numpy as np
 from .game import Game
 from .judging import Verdict
 
+MOST_MOVES = 40
+"""Moves of a state that are looked at; of more than that a sample is."""
 SPEECH = "I have made up my mind, and I will say so at some length. " * 10
 
 
@@ -34,6 +36,12 @@ def moves_of(game: Game[Any], state: Any) -> tuple[str, ...]:
     """Return moves that must be playable: the legal ones or, where the move is free text, what the game would say."""
     legal = game.legal(state)
     return legal if legal is not None else game.speeches(state) or (SPEECH.strip(),)
+
+
+def some(spot: Spot, moves: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the moves, or every so many of them where there are more than `MOST_MOVES`."""
+    step = -(-len(moves) // MOST_MOVES)
+    return moves[int(spot.rng.integers(step)) :: step] if step > 1 else moves
 
 
 def broken(game: Game[Any], law: str, remedy: str, cause: BaseException | None = None) -> NoReturn:

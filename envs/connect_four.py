@@ -98,6 +98,9 @@ class ConnectFour(Game[ConnectFourState]):
     """Connect Four, 7 columns by 6 rows; seat 0 moves first. At most 42 moves."""
 
     skins = tuple(SKINS)
+    roles = ("X", "O")
+    hidden_information = False
+    source = "Milton Bradley 1974; solved by Allis 1988, A knowledge-based approach of Connect-Four"
 
     def __init__(self, *, skin: str = "plain") -> None:
         words = pick_skin(SKINS, skin)

@@ -52,6 +52,8 @@ class Debate(Game[DebateState]):
 
     source = "Irving et al. 2018; Khan et al. 2024; Kenton et al. 2024; Arnesen et al. 2024"
     figure = "accuracy"
+    # Of speeches not heard yet: see `order` and the consultancies.
+    hidden_information = True
 
     def __init__(
         self,

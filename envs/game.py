@@ -68,13 +68,15 @@ class Game(ABC, Generic[State]):
     """What the seats are, where their parts differ."""
     source: ClassVar[str] = ""
     """Where the game comes from, for tables: a paper, a book."""
+    hidden_information: ClassVar[bool | None] = None
+    """Whether a seat is kept from knowing something that decides the game, for tables; None: it is not said."""
     figure: str = ""
     """Which of `figures` says how well two copies of one policy play, from 0 to 1; empty: none does."""
     keeps_brackets: bool = False
     """Whether free text keeps its square brackets; only for games that show it to the other seat in no such way that
     it could pose as the referee's words."""
-    moves: tuple[str, ...] = ()
-    """Moves that some deal allows and a few hundred random games may not show; a tokenizer is made for these too."""
+    rare_moves: tuple[str, ...] = ()
+    """Legal moves that some hundred random games may never show, so that a tiny model's tokenizer knows them too."""
     judge: Judge | None = None
     """Who decides the cases of a game that cannot settle them itself."""
 

@@ -117,6 +117,8 @@ class Goofspiel(Game[GoofspielState]):
     """Goofspiel for two seats with `cards` cards each (2 to 20)."""
 
     skins = tuple(SKINS)
+    hidden_information = True
+    source = "Ross 1971, Goofspiel: the game of pure strategy (Journal of Applied Probability 8)"
 
     def __init__(
         self,

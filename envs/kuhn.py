@@ -78,6 +78,8 @@ class KuhnPoker(Game[KuhnState]):
 
     reward_range = (-2.0, 2.0)
     skins = tuple(SKINS)
+    hidden_information = True
+    source = "Kuhn 1950, A simplified two-person poker (Contributions to the Theory of Games I)"
 
     def __init__(self, *, skin: str = "plain") -> None:
         words = pick_skin(SKINS, skin)

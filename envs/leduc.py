@@ -98,6 +98,8 @@ class LeducPoker(Game[LeducState]):
     # Ante 1, then two bets of 2 and two of 4.
     reward_range = (-13.0, 13.0)
     skins = tuple(SKINS)
+    hidden_information = True
+    source = "Southey et al. 2005, Bayes' Bluff: Opponent Modelling in Poker (arXiv 1207.1411)"
 
     def __init__(self, *, skin: str = "plain") -> None:
         self._words = pick_skin(SKINS, skin)

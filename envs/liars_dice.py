@@ -68,6 +68,8 @@ class LiarsDice(Game[LiarsDiceState]):
     """Liar's Dice for two seats, `dice` dice each (1 to 10) with `faces` faces (2 to 12)."""
 
     skins = tuple(SKINS)
+    hidden_information = True
+    source = "traditional (Dudo); one round, by the rules of OpenSpiel (Lanctot et al. 2019, arXiv 1908.09453)"
 
     def __init__(self, *, dice: int = 1, faces: int = 6, skin: str = "plain") -> None:
         words = pick_skin(SKINS, skin)

@@ -64,6 +64,8 @@ class Nim(Game[NimState]):
     """Nim with any heaps; seat 0 moves first. Misère play unless `misere=False`."""
 
     skins = tuple(SKINS)
+    hidden_information = False
+    source = "Bouton 1901, Nim, a game with a complete mathematical theory (Annals of Mathematics 3)"
 
     def __init__(self, *, heaps: Sequence[int] = (1, 3, 5), misere: bool = True, skin: str = "plain") -> None:
         """Set up the heaps: 1 to 9 of them, each of at least one counter, at most 100 counters in all."""

@@ -41,7 +41,8 @@ def playthrough(id: str) -> str:
     parts += _game("Random play", make(id), legal_replies(seed=1), seed=1)
     game = make(id, show_legal=False)
     note = "retries=1, show_legal=False"
-    parts += _game("Illegal replies", game, _spoilt(legal_replies(seed=3)), seed=3, retries=1, note=note)
+    spoilt = _spoilt(legal_replies(seed=3), first=game.max_turns > 1)
+    parts += _game("Illegal replies", game, spoilt, seed=3, retries=1, note=note)
     for skin in skins[1:]:
         game = make(id, skin=skin)
         parts += _game("Another skin", game, legal_replies(seed=1), seed=1, note=f"skin={skin}")
@@ -64,10 +65,11 @@ def legal_replies(*, seed: int) -> Iterator[Any]:
         yield reply
 
 
-def _spoilt(replies: Iterator[Any]) -> Iterator[Any]:
-    """Yield an illegal reply and a legal one, then two illegal ones that lose the game."""
-    yield lambda match: RUBBISH if match.legal is not None else "<think>nothing</think>"
-    yield next(replies)
+def _spoilt(replies: Iterator[Any], *, first: bool) -> Iterator[Any]:
+    """Yield, with `first`, an illegal reply and a legal one; then two illegal ones that lose the game."""
+    if first:
+        yield lambda match: RUBBISH if match.legal is not None else "<think>nothing</think>"
+        yield next(replies)
     yield lambda match: None
     yield lambda match: "[[[" if match.legal is not None else " \u202e "
 

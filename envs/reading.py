@@ -129,6 +129,16 @@ def clean_speech(text: str, *, brackets: bool = False) -> str:
     return speech if brackets else speech.replace("[", "(").replace("]", ")")
 
 
+def without_move(public: str) -> str:
+    """Return what stands around the last well-formed move of a speech; all of it where there is none.
+
+    >>> without_move("Not [all]. The balls! [keep 0 3] Yes]?")
+    'Not [all]. The balls!  Yes]?'
+    """
+    last = _LAST_MOVE.match(public)
+    return public if last is None else public[: last.start(1) - 1] + public[last.end(1) + 1 :]
+
+
 def shown_back(text: str) -> str:
     """Return a referee's words about a player's own, in printable ASCII and of a bounded length.
 

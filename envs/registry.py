@@ -87,9 +87,16 @@ def make(id: str, *, show_legal: bool | None = None, **kwargs: Any) -> Game[Any]
     if spec is None:
         raise ValueError(f"unknown game {id!r}.{near(id, [*_SPECS, *(f'{prefix}/...' for prefix in _FAMILIES)])}")
     cls = _load(spec.entry_point)
-    settings = {**spec.kwargs, **kwargs}
+    settings = _named(cls, {**spec.kwargs, **kwargs})
     _check_settings(cls, id, settings)
     return _made(cls(**settings), id if id in _SPECS else cls.__name__, show_legal)
+
+
+def _named(cls: type[Game[Any]], settings: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the skin "plain" where a game has no other, and so no setting for it."""
+    if settings.get("skin") == "plain" and "skin" not in inspect.signature(cls).parameters:
+        return {name: value for name, value in settings.items() if name != "skin"}
+    return settings
 
 
 def _made(game: Game[Any], name: str, show_legal: bool | None) -> Game[Any]:

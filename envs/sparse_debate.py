@@ -87,6 +87,7 @@ class SparseDebate(Game[SparseState]):
 
     source = "Irving, Christiano and Amodei 2018, section 3.1"
     figure = "accuracy"
+    hidden_information = False
     # Won or lost by 1. A forfeit costs more, or who can only lose would have no reason to keep to the rules.
     reward_range = (-1.5, 1.5)
     max_prompt = 2000
@@ -142,7 +143,7 @@ class SparseDebate(Game[SparseState]):
         self.bank = tuple(self._picture(np.random.default_rng([BANK, bank, n]), n % digits) for n in range(images))
         in_bank = sorted({pixel for picture in self.bank for pixel in picture.lit})
         named_all = tuple(NAMES[pixel] for pixel in in_bank) if images else NAMES
-        self.moves = named_all if named == "squares" else ()
+        self.rare_moves = named_all if named == "squares" else ()
         self._words = words = pick_skin(SKINS, skin)
         told = ["opening", *(["chosen"] if lie == "chosen" else []), protocol, "decides"]
         told += ["picture"] if show == "picture" else []

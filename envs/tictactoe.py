@@ -52,6 +52,9 @@ class TicTacToe(Game[TicTacToeState]):
     """Tic-tac-toe; seat 0 moves first. 5,478 positions, 4,520 of them unfinished; a draw under perfect play."""
 
     skins = tuple(SKINS)
+    roles = ("X", "O")
+    hidden_information = False
+    source = "traditional"
 
     def __init__(self, *, skin: str = "plain") -> None:
         self._words = pick_skin(SKINS, skin)

@@ -2,6 +2,7 @@
 
     python scripts/play.py --game KuhnPoker-v0 --seats human random
     python scripts/play.py --game TicTacToe-v0 --seats optimal random --games 10 --seed 3
+    python scripts/play.py --seats human openai:Qwen/Qwen3-8B@http://localhost:8000/v1
     python scripts/play.py --game path/to/bluff.py:Bluff --seats random random
 
 While a human plays, only that human's prompts are shown; every move comes out when the game is over.
@@ -16,8 +17,8 @@ from typing import Any
 
 from rich.console import Console
 
-from sparring.agents import Agent, PlayerLeft, make_agent
-from sparring.envs import Ending, Game, list_games, make, read_options
+from sparring.agents import Agent, EndpointAgent, PlayerLeft, make_agent
+from sparring.envs import Ending, Game, judge_of, list_games, make, read_options
 from sparring.selfplay import Episode, Turn, play
 from sparring.selfplay.judged import with_judge
 
@@ -27,7 +28,10 @@ ENDINGS = {
     Ending.TRUNCATED: "stopped at the turn limit",
     Ending.VOID: "void: {why}",
 }
-SEATS_HELP = "who plays: human, random, optimal, or the folder of a saved model"
+SEATS_HELP = (
+    "who plays: human, random, optimal, the folder of a saved model or of a training run, or a model on a server, as "
+    "openai:MODEL@http://localhost:8000/v1"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Moves stand in square brackets, which rich would take for markup.
     console = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
     try:
-        game = build_game(options)
+        game = judged(build_game(options))
         seats = (make_agent(options.seats[0]), make_agent(options.seats[1]))
         run(console, game, seats, options)
     except PlayerLeft as left:
@@ -83,6 +87,13 @@ def build_game(options: argparse.Namespace) -> Game[Any]:
     return game if options.judge is None else with_judge(game, options.judge)
 
 
+def judged(game: Game[Any]) -> Game[Any]:
+    """Return the game. Raises ValueError, before anybody has played in vain, if it needs a judge and has none."""
+    if type(game).case is not Game.case:
+        judge_of(game)
+    return game
+
+
 def run(console: Console, game: Game[Any], seats: tuple[Agent, Agent], options: argparse.Namespace) -> None:
     watched = "human" not in options.seats
     if options.judge is not None and game.judge is not None:
@@ -94,11 +105,17 @@ def run(console: Console, game: Game[Any], seats: tuple[Agent, Agent], options: 
     totals = [0.0, 0.0]
     for episode in play(game, seats, games=options.games, seed=options.seed, in_flight=1, retries=options.retries):
         show(console, episode, rules, watched=watched)
+        for seat in (0, 1):
+            if options.seats[episode.seated[seat]] == "human" and (text := outcome(game, episode, seat)):
+                console.print(f"\nHow it ended for player {seat}:\n{text}")
         totals = [total + reward for total, reward in zip(totals, episode.rewards, strict=True)]
     if options.games > 1:
         console.rule(f"{options.games} games")
         for seat in (0, 1):
             console.print(f"player {seat} ({options.seats[seat]}): {totals[seat] / options.games:+g} a game")
+    for agent in seats:
+        if isinstance(agent, EndpointAgent):
+            console.print(f"{agent.name}: {agent.usage}")
 
 
 def show(console: Console, episode: Episode, rules: Sequence[str], *, watched: bool) -> None:
@@ -112,6 +129,18 @@ def show(console: Console, episode: Episode, rules: Sequence[str], *, watched: b
     if episode.figures:
         console.print(", ".join(f"{name} {value:.3g}" for name, value in episode.figures.items()))
     console.print(f"The game was {ending}. Player 0: {episode.rewards[0]:+g}, player 1: {episode.rewards[1]:+g}.")
+
+
+def outcome(game: Game[Any], episode: Episode, seat: int) -> str:
+    """Return what a seat may know of how a game ended: the other's cards, the word that was sought.
+
+    Empty where it was not played out, or a judge had the last word.
+    """
+    last = episode.turns[-1]
+    if episode.ending is not Ending.PLAYED or last.move is None:
+        return ""
+    state = game.play(last.state, last.move)
+    return game.observation(state, seat) if game.case(state) is None else ""
 
 
 def seen(turn: Turn, rules: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sparring.agents import Agent, LanguageModelAgent, make_agent, tiny_agent
+from sparring.agents import Agent, LanguageModelAgent, is_endpoint, make_agent, tiny_agent
 from sparring.agents.precision import compute_in
 from sparring.envs import Game, make, read_options
 
@@ -25,6 +25,7 @@ from .pairs import labelled, pairs, winners
 from .pool import OpponentPool
 from .processes import Processes
 from .rules import Rule, make_objective, make_rule
+from .run_ratings import RunRatings
 from .settings import Settings, anchor_every, read_numbers
 from .settings_checks import BY_UPDATE, PG
 from .snapshots import AdapterSnapshots, CopySnapshots
@@ -235,17 +236,39 @@ def make_opponent(settings: Settings, player: LanguageModelAgent) -> Agent | Opp
     if settings.opponent == "self":
         return None
     if settings.opponent != "pool":
-        return make_agent(settings.opponent, **loading(settings))
+        return _make_fixed(settings.opponent, settings)
     return OpponentPool(
         player,
         AdapterSnapshots(player) if player.adapters else CopySnapshots(player),
         weights={name: weight or 0.0 for name, weight in read_numbers(settings.pool_mix, "pool_mix").items()},
-        fixed=[make_agent(name, **loading(settings)) for name in settings.pool_fixed],
+        fixed=[_make_fixed(name, settings) for name in settings.pool_fixed],
         draw=settings.pool_draw,
         weighting=settings.pool_weighting,
         size=settings.pool_size,
         seed=settings.seed,
     )
+
+
+def make_ratings(settings: Settings, game: Game[Any], pool: OpponentPool | None, folder: Path) -> RunRatings | None:
+    """Return what rates the policy at its measures; None where no pairs are to be played for that."""
+    if not settings.rate_pairs:
+        return None
+    return RunRatings(
+        game,
+        folder / "ratings.jsonl",
+        [_make_fixed(name, settings) for name in settings.rate_anchors],
+        pairs=settings.rate_pairs,
+        seed=settings.seed,
+        retries=settings.retries,
+        snapshots=pool.frozen if pool else tuple,
+    )
+
+
+def _make_fixed(name: str, settings: Settings) -> Agent:
+    if not is_endpoint(name):
+        return make_agent(name, **loading(settings))
+    limit = {} if settings.max_new_tokens is None else {"max_tokens": settings.max_new_tokens}
+    return make_agent(name, temperature=settings.temperature, **limit)
 
 
 def make_guard(settings: Settings) -> Guard | None:

@@ -53,7 +53,12 @@ class MatchLog:
         if played.key in self.records:
             return
         record = pair_record(played, retries=retries)
-        self._write(record)
+        try:
+            self._write(record)
+        except KeyboardInterrupt:
+            # It comes while the disk is waited for: the line is in the file, or will be when that is closed.
+            self.records[played.key] = record
+            raise
         self.records[played.key] = record
 
     def close(self) -> None:
@@ -187,10 +192,12 @@ def replay(record: Mapping[str, Any], which: int, game: Game[Any]) -> list[tuple
             raise LogError(f"turn {number} of {key} is not as it was recorded: {game.name} has changed since")
         turns.append((turn["seat"], match.prompt, turn["reply"]))
         match.step(turn["reply"])
+    if told["ending"] == "void":
+        # What ended it, a fault or a break, is no turn that could be played again.
+        return turns
     _settle(match, verdicts)
     ended = None if match.ending is None else match.ending.value
-    # A game that a fault ended has no last turn to replay.
-    if told["ending"] != "void" and (ended, list(match.rewards)) != (told["ending"], list(told["rewards"])):
+    if (ended, list(match.rewards)) != (told["ending"], list(told["rewards"])):
         raise LogError(f"{key} ended otherwise than recorded: {game.name} has changed since")
     return turns
 

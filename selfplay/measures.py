@@ -119,14 +119,17 @@ def _sampled(game: Game[Any], agent: Measurable, samples: int, seed: int) -> dic
 
 
 def _match(game: Game[Any], agent: Measurable, games: int, seed: int) -> dict[str, float]:
-    """The mean reward of a match in which the seats change every game, and its standard error."""
+    """The mean reward of a match in which the seats change every game, its error, and the mean in each seat."""
     episodes = _played(play(game, (agent, RandomAgent()), games=games, seed=seed, swap=True))
-    rewards = [episode.rewards[episode.seated.index(0)] for episode in episodes]
-    error = _standard_error(rewards)
+    seats = [episode.seated.index(0) for episode in episodes]
+    rewards = [episode.rewards[seat] for episode, seat in zip(episodes, seats, strict=True)]
+    of_seat = [[reward for reward, taken in zip(rewards, seats, strict=True) if taken == seat] for seat in (0, 1)]
     reward, (low, high) = statistics.fmean(rewards), game.reward_range
     return {
         "reward_vs_random": reward,
-        "reward_vs_random_error": error,
+        "reward_vs_random_error": _standard_error(rewards),
+        # Where roles differ, one may be learned and the other not.
+        **{f"reward_vs_random_seat{seat}": statistics.fmean(own) for seat, own in enumerate(of_seat) if own},
         "strength": (reward - low) / (high - low),
         **mean_figures(episodes),
     }

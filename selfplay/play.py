@@ -53,10 +53,12 @@ def play(
     yield from drive(range(first, first + games), start, in_flight)
 
 
-def deal(game: Game[Any], seed: int, index: int, retries: int) -> tuple[Match[Any], int]:
-    """Return the game of this seed and number as it is dealt, and the key of its noise."""
+def deal(
+    game: Game[Any], seed: int, index: int, retries: int, kind: type[Match[Any]] = Match
+) -> tuple[Match[Any], int]:
+    """Return the game of this seed and number as it is dealt, as a match of some kind, and the key of its noise."""
     rng = np.random.Generator(np.random.Philox(key=[seed, index]))
-    match = Match(game, rng, retries=retries, deferred=True)
+    match = kind(game, rng, retries=retries, deferred=True)
     return match, int(rng.integers(1 << 63))
 
 

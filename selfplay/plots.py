@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,9 +14,13 @@ def plot_curves(
     x: str,
     y: str,
     lines: Mapping[str, float] | None = None,
+    bands: Sequence[tuple[float, float, float]] = (),
     title: str = "",
 ) -> None:
-    """Draw named curves of (x, y) points, with dashed horizontal lines to compare them with, into a PNG."""
+    """Draw named curves of (x, y) points, with dashed horizontal lines to compare them with, into a PNG.
+
+    `bands` are (x, low, high) of a shaded interval; an end that is not a number reaches to the edge.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -25,6 +30,12 @@ def plot_curves(
     axes = figure.add_subplot()
     for name, points in curves.items():
         axes.plot([p[0] for p in points], [p[1] for p in points], label=name, linewidth=1.6, marker=".")
+    if bands:
+        ends = [end for _, *both in bands for end in both if math.isfinite(end)] or [0.0]
+        low, high = (
+            [b[i] if math.isfinite(b[i]) else edge for b in bands] for i, edge in ((1, min(ends)), (2, max(ends)))
+        )
+        axes.fill_between([b[0] for b in bands], low, high, alpha=0.2)
     for name, height in (lines or {}).items():
         axes.axhline(height, linestyle="--", linewidth=1, color="0.4")
         axes.annotate(name, (1, height), xycoords=("axes fraction", "data"), ha="right", va="bottom", color="0.3")

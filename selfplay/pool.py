@@ -125,6 +125,10 @@ class OpponentPool:
         """The snapshots, the oldest first."""
         return tuple(self._born)
 
+    def frozen(self) -> tuple[Agent, ...]:
+        """Return the snapshots as players, the oldest first."""
+        return tuple(self._frozen[name] for name in self._born)
+
     @property
     def made(self) -> int:
         """How many snapshots were taken in so far, those that were dropped again included."""

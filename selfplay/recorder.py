@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +17,12 @@ from sparring.agents import LanguageModelAgent, RandomAgent
 from .measures import Measure
 from .payoffs import Payoffs
 from .plots import plot_all, plot_curves
+from .run_ratings import RunRatings
 from .runs import RunFolder, write_whole
 from .trackers import Tracker
 from .training import Generation
 
-BOUNDS = ("nashconv_lower", "nashconv_upper")
+BOUNDS = ("nashconv_lower", "nashconv_upper", "rating", "rating_low", "rating_high")
 """Measures that say how sure the main one is; in the summary where there are any."""
 KEPT = ("nashconv", "nashconv_legal", "illegal_rate", "entropy")
 
@@ -38,14 +40,16 @@ class Recorder:
         about: dict[str, Any],
         transcripts: int = 4,
         payoffs: Payoffs | None = None,
+        ratings: RunRatings | None = None,
     ) -> None:
         """Watch `player`.
 
         `about` opens the summary: game, opponent and seed; `transcripts` are kept a measure; `payoffs` are those of a
-        pool.
+        pool; `ratings` rates the policy at every measure.
         """
         self.player, self.measure, self.folder, self.tracker = player, measure, folder, tracker
         self.payoffs = payoffs
+        self.ratings = ratings
         self.about = about
         self.transcripts = transcripts
         self.started = time.perf_counter()
@@ -64,7 +68,7 @@ class Recorder:
 
     def watch(self, generation: Generation | None, more: Mapping[str, float] | None = None) -> dict[str, float]:
         """Measure the policy after a generation, or before the first; returns what there is to show."""
-        measured = self.measure.take(self.player)
+        measured = self._take()
         games = update = 0
         if generation is not None:
             games, update, self.play_seconds = generation.games, generation.update, generation.seconds
@@ -77,7 +81,15 @@ class Recorder:
 
     def watch_again(self, more: Mapping[str, float]) -> None:
         """Measure the policy once more after the generation of the last measure, since when it was put back."""
-        self._keep({**self.history[-1], **self.measure.take(self.player), **more})
+        self._keep({**self.history[-1], **self._take(), **more})
+
+    def _take(self) -> dict[str, float]:
+        """Return the measures of the policy as it is, its rating among them."""
+        measured = self.measure.take(self.player)
+        if self.ratings is not None:
+            with _told(self.ratings.path):
+                measured |= self.ratings.take(self.player)
+        return measured
 
     def _keep(self, measured: dict[str, float]) -> None:
         record = {**measured, "seconds": round(time.perf_counter() - self.started, 3)}
@@ -164,7 +176,22 @@ class Recorder:
             lines=lines,
             title=title,
         )
+        if "rating" in self.history[0]:
+            self._draw_rating(title)
         plot_all(self.folder.path / "measures.png", self.history, x="games", title=title)
+
+    def _draw_rating(self, title: str) -> None:
+        assert self.ratings is not None
+        points = [p for p in self.history if math.isfinite(p["rating"])]
+        plot_curves(
+            self.folder.path / "rating.png",
+            {"policy": [(p["games"], p["rating"]) for p in points]},
+            x="games",
+            y="rating (Elo), 95 % interval",
+            lines={self.ratings.anchors[0].name: 0.0},
+            bands=[(p["games"], p["rating_low"], p["rating_high"]) for p in points],
+            title=title,
+        )
 
 
 @contextmanager

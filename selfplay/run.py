@@ -9,6 +9,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+from sparring.agents import EndpointAgent, folder_name
 from sparring.envs import judge_of
 
 from .advantage import RoleBaseline
@@ -20,6 +21,7 @@ from .assembly import (
     make_learner,
     make_opponent,
     make_player,
+    make_ratings,
     make_schedules,
     make_update,
 )
@@ -82,7 +84,7 @@ class Run:
         if is_judged(self.game):
             self.measure = judged_apart(self.measure, eval_game)
         config = {key: value for key, value in asdict(settings).items() if key not in NOT_KEPT}
-        name = f"{self.game.name}-{Path(settings.opponent).name}-seed{settings.seed}"
+        name = f"{self.game.name}-{folder_name(settings.opponent)}-seed{settings.seed}"
         self.folder = folder or self._make_folder(settings.out or free_folder("runs", name), config)
         kind = settings.tracker if self.processes.is_main else "none"
         tracker = Tracker(kind, project=settings.project, name=name, folder=self.folder.path, config=config)
@@ -97,6 +99,7 @@ class Run:
             about=about,
             transcripts=settings.transcripts,
             payoffs=self.pool.payoffs if self.pool else None,
+            ratings=make_ratings(settings, self.game, self.pool, self.folder.path),
         )
         self.checkpoint = self._find_checkpoint() if self.resumed else None
         self.state: RunState | None = None
@@ -331,8 +334,15 @@ class Run:
             more["broken"] = broken
         if void:
             more["void"] = void
+        if usage := {agent.name: asdict(agent.usage) for agent in self._on_servers()}:
+            more["usage"] = usage
         done = finished and not (self.stopped or broken or void)
         return self.recorder.close(finished=done, more=more, save=not broken)
+
+    def _on_servers(self) -> list[EndpointAgent]:
+        """Return the opponents that cost money; what they used is of this process alone, and since it was started."""
+        opponents = self.pool.fixed if self.pool else (self.opponent,)
+        return [agent for agent in opponents if isinstance(agent, EndpointAgent)]
 
     def _measure_last(self) -> None:
         """Measure the model that is saved, if the last measure was of another."""

@@ -18,7 +18,7 @@ from .checkpoint import cut_log, log_size
 from .episode import Episode
 from .manifest import sync
 
-LOGS = ("metrics.jsonl", "transcripts.jsonl")
+LOGS = ("metrics.jsonl", "transcripts.jsonl", "ratings.jsonl")
 WHOLE = ("config.yaml", "summary.json", "payoffs.json", "tracker.json")
 """Files that are there whole or not at all."""
 FILES = (*WHOLE, *(f".{name}" for name in WHOLE), *LOGS)

@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sparring.agents import Agent, Prompt, ask, mix
+from sparring.agents.sweeps import Response, Table, best_response, legal_only, root_values, with_response
 from sparring.envs import Game, read_move
 from sparring.envs.tree import Floats, Ints, Tree
 
 from .exploitability import solvable_tree
-from .sweeps import Response, Table, best_response, legal_only, root_values, with_response
 
 _ILLEGAL = -1
 """Stands for the slot of an illegal reply."""

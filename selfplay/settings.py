@@ -33,7 +33,7 @@ class Settings:
     )
     eval_judge: str | None = setting(None, "who decides it when the policy is measured; as in training if not given")
     model: str = setting("tiny", "tiny (made from nothing), a model directory, or a hub name")
-    opponent: str = setting("self", "self, pool, random, optimal, or a model: who sits opposite")
+    opponent: str = setting("self", "self, pool, random, optimal, a model, or openai:MODEL@URL: who sits opposite")
     pool_mix: list[str] = field(
         default_factory=lambda: ["self=0.5", "snapshots=0.5"],
         metadata={"help": "weights of self, snapshots and fixed in the pool"},
@@ -41,7 +41,7 @@ class Settings:
     pool_draw: str = setting("pfsp", "how snapshots are drawn: latest, uniform, pfsp or worst")
     pool_weighting: str = setting("squared", "of pfsp: squared (hard ones first) or even (even matches first)")
     pool_fixed: list[str] = field(
-        default_factory=list, metadata={"help": "fixed agents in the pool: random, optimal, models"}
+        default_factory=list, metadata={"help": "fixed agents in the pool: random, optimal, models, openai:MODEL@URL"}
     )
     pool_size: int = setting(16, "most snapshots in the pool")
     snapshot_every: int = setting(25, "updates between snapshots")
@@ -128,6 +128,13 @@ class Settings:
     )
     samples: int = setting(100, "with --measure sampled: replies a prompt")
     measure_every: int = setting(20, "updates between measures of strength")
+    rate_pairs: int = setting(
+        0, "pairs of games against each rating anchor and each snapshot at every measure, for a rating; 0: none"
+    )
+    rate_anchors: list[str] = field(
+        default_factory=lambda: ["random"],
+        metadata={"help": "fixed players that ratings are tied to; the first one's is 0"},
+    )
     save_every: int = setting(100, "updates between checkpoints; the model is saved at the end in any case")
     keep: int = setting(2, "checkpoints that stay")
     guard: str = setting("default", "default: rolls back or stops what goes wrong; warn: only warns; none")

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from sparring.agents import AGENTS, is_endpoint
 from sparring.envs import near
 
 from .forks import BY
@@ -79,7 +80,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("layers", "heads", "rollouts", "max_new_tokens", "importance_cap"), FROM_1),
     # One reply a state has none to be compared with; NashConv is sampled from halves; positions turn pairs of numbers.
     **dict.fromkeys(("width", "samples", "hidden"), FROM_2),
-    **dict.fromkeys(("lora", "warm_steps", "transcripts", "anchor_every", "retries", "threads"), FROM_0),
+    **dict.fromkeys(("lora", "warm_steps", "transcripts", "anchor_every", "retries", "threads", "rate_pairs"), FROM_0),
     **dict.fromkeys(("entropy", "entropy_end", "kl", "kl_end", "nll", "threshold"), FROM_0),
     **dict.fromkeys(("lr", "lr_end", "critic_lr", "warm_lr", "max_grad_norm", "temperature", "lora_alpha"), ABOVE_0),
     **dict.fromkeys(("clip", "clip_high", "value_clip", "value_weight", "init_scale"), ABOVE_0),
@@ -135,14 +136,13 @@ def pool_share(settings: Settings, kind: str) -> float:
     return read_numbers(settings.pool_mix, "pool_mix").get(kind) or 0.0
 
 
-UNLOADED = ("self", "pool", "random", "optimal")
-
-
 def _loads(settings: Settings) -> bool:
-    opponents = (settings.opponent, *settings.pool_fixed)
+    opponents = (settings.opponent, *settings.pool_fixed, *settings.rate_anchors)
+    known = ("self", "pool", *AGENTS)
     judges = f"{settings.judge} {settings.eval_judge}"
-    is_judge = "lm:" in judges or "words:" in judges
-    return settings.model != "tiny" or is_judge or any(o not in UNLOADED for o in opponents)
+    if "lm:" in judges or "words:" in judges:
+        return True
+    return settings.model != "tiny" or any(o not in known and not is_endpoint(o) for o in opponents)
 
 
 TINY = Need(lambda s: s.model == "tiny", "is for the tiny model; one that is loaded brings its own: leave it out")
@@ -187,6 +187,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     **dict.fromkeys(("dtype", "attn_implementation", "trust_remote_code", "thinking"), (LOADED,)),
     **dict.fromkeys(("lora_alpha", "lora_targets"), (LORA,)),
     "samples": (_given("measure", "sampled"),),
+    "rate_anchors": (_without("--rate_pairs above 0", lambda s: s.rate_pairs > 0),),
     "guard_rules": (_without("a guard", lambda s: s.guard != "none"),),
     "project": (_without("a --tracker", lambda s: s.tracker != "none"),),
     "overwrite": (_without("--out, the folder to replace", lambda s: s.out is not None),),
@@ -249,11 +250,15 @@ def _check_pool(settings: Settings) -> None:
 
 
 def _check_players(settings: Settings) -> None:
-    if "human" in (settings.opponent, *settings.pool_fixed):
+    if settings.rate_pairs and not settings.rate_anchors:
+        raise ValueError("ratings need a fixed player to be tied to; name one, for instance --rate_anchors random")
+    if "human" in (settings.opponent, *settings.pool_fixed, *settings.rate_anchors):
         raise ValueError("opponent 'human' cannot train by the thousand; play against the model with scripts/play.py")
     for name in ("judge", "eval_judge"):
         if "human" in (getattr(settings, name) or ""):
             raise ValueError(f"{name} 'human' cannot judge by the thousand; judge single games with scripts/play.py")
+    if is_endpoint(settings.model):
+        raise ValueError("the model is on a server, where nothing can be learned from here; it can be an --opponent")
     if settings.update == "spin" and settings.opponent in ("self", "pool"):
         raise ValueError("spin imitates the opponent's moves: set --opponent to an agent, for instance optimal")
     if settings.model == "tiny" and (settings.hidden < settings.heads or settings.hidden // settings.heads % 2):

@@ -7,6 +7,7 @@ Losses by illegal replies are told apart from losses on the board, and void game
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -40,13 +41,12 @@ def standings(
         players: names that are in the tables although they may have played nothing that counts.
     """
     records = list(records)
-    staked = {game for game in ranges if _is_staked(records, game, ranges[game])}
+    staked = staked_games(records, ranges)
     results = [result for record in records for result in results_of(record, ranges, staked)]
     names = list(dict.fromkeys([*players, *(name for r in records for name in PairKey(*r["pair"])[2:4])]))
     games = list(dict.fromkeys(r["pair"][1] for r in records))
     met = {name for result in results for name in (result.first, result.second)}
     anchored = anchor if anchor in met else None
-    matrix = win_rates(results, names)
     return {
         "level": level,
         "anchor": anchored,
@@ -59,8 +59,8 @@ def standings(
         },
         "rewards": {game: rewards_table(records, game, level) for game in games},
         "meetings": meetings(records),
-        "matrix": matrix,
-        "metagame": _metagame(matrix, names),
+        "matrix": win_rates(results, names),
+        "metagame": _metagame(results, [name for name in names if name in met]),
         "void": _reasons(records),
     }
 
@@ -80,10 +80,24 @@ def results_of(record: Record, ranges: Mapping[str, tuple[float, float]], staked
     """Return the games of a pair that count, scored by what was won where the game is `staked`."""
     key = PairKey(*record["pair"])
     span = ranges[key.game][1] - ranges[key.game][0] if key.game in staked else None
+    # One deal in two wordings is one experiment: who does not mind the words plays the same game twice.
+    pair = key._replace(game=plain_label(key.game))
     return [
-        Result(first=game["players"][0], second=game["players"][1], score=share_of(game, span), game=key.game, pair=key)
+        Result(
+            first=game["players"][0], second=game["players"][1], score=share_of(game, span), game=key.game, pair=pair
+        )
         for game in counted_games([record])
     ]
+
+
+def plain_label(label: str) -> str:
+    """Return the label of a game without its skin; a setting that is a list is no skin.
+
+    >>> plain_label("KuhnPoker-v0[obfuscated]"), plain_label("Nim-v0?heaps=[3, 4]")
+    ('KuhnPoker-v0', 'Nim-v0?heaps=[3, 4]')
+    """
+    found = re.fullmatch(r"(.*[^=])\[[^\[\]]+\]", label)
+    return found[1] if found else label
 
 
 def share_of(game: Record, span: float | None) -> float:
@@ -91,7 +105,13 @@ def share_of(game: Record, span: float | None) -> float:
     if span is None:
         return score_of(game)
     first, second = game["rewards"]
-    return min(max(0.5 + (first - second) / (2 * span), 0.0), 1.0)
+    return float(min(max(0.5 + (first - second) / (2 * span), 0.0), 1.0))
+
+
+def staked_games(records: Iterable[Record], ranges: Mapping[str, tuple[float, float]]) -> set[str]:
+    """Return the games that paid anything but the ends and the middle of their range."""
+    records = list(records)
+    return {game for game, limits in ranges.items() if _is_staked(records, game, limits)}
 
 
 def _is_staked(records: Iterable[Record], game: str, limits: tuple[float, float]) -> bool:
@@ -180,9 +200,9 @@ def win_rates(results: Iterable[Result], names: Sequence[str]) -> list[list[floa
     ]
 
 
-def _metagame(matrix: Sequence[Sequence[float | None]], names: Sequence[str]) -> Table | None:
-    """Return alpha-rank, Nash averaging and the cyclic share, or None where not everybody met everybody."""
-    whole = [[p for p in row if p is not None] for row in matrix]
+def _metagame(results: Sequence[Result], names: Sequence[str]) -> Table | None:
+    """Return alpha-rank, Nash averaging and the cyclic share of those who played; None where not all met all."""
+    whole = [[p for p in row if p is not None] for row in win_rates(results, names)]
     if len(names) < 2 or any(len(row) < len(names) for row in whole):
         return None
     weights, scores = nash_average(whole)
@@ -211,8 +231,16 @@ def _player(records: Iterable[Record], name: str) -> Table:
         "illegal_replies": sum(turn["problem"] is not None for turn in turns),
         "tokens_a_reply": statistics.fmean(tokens) if tokens else None,
         "characters_a_reply": statistics.fmean(len(turn["reply"]) for turn in turns) if turns else None,
-        "seconds_a_move": statistics.fmean(turn["seconds"] for turn in turns) if turns else None,
     }
+
+
+def timing(records: Iterable[Record]) -> dict[str, float]:
+    """Return each player's seconds a move: the one table that two runs of the same games do not share."""
+    took: dict[str, list[float]] = {}
+    for game in (game for record in records for game in record["games"]):
+        for turn in game["turns"]:
+            took.setdefault(game["players"][turn["seat"]], []).append(turn["seconds"])
+    return {name: statistics.fmean(seconds) for name, seconds in took.items()}
 
 
 def _how(game: Record, seat: int) -> str:

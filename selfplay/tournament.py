@@ -6,14 +6,16 @@ Whatever breaks, a player, a judge or a game, makes games void and never lost. L
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, NamedTuple
+from zlib import crc32
 
-from sparring.agents import Agent, Prompt, Reply, mix
-from sparring.envs import Ending, Game
+from sparring.agents import Agent, PlayerLeft, Prompt, Reply, mix
+from sparring.envs import Case, Ending, Game, Judge, Match, Verdict, judge_of
 
 from .episode import Episode
 from .play import Lane, deal, drive
@@ -29,6 +31,8 @@ class Entrant:
     """Who plays; None where it could not be had."""
     broken: str = ""
     """Why it could not be had."""
+    spec: str = ""
+    """What it was entered as: for a model, the folder or name that it came from."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +115,7 @@ def tournament(
         retries: illegal replies that a seat may take back in a turn.
     """
     players = {e.name: Guarded(e.agent, e.name) for e in entrants if e.agent is not None}
-    games = {e.label: e.game for e in entries if e.game is not None}
+    games = {e.label: fenced(e.game) for e in entries if e.game is not None}
     over = set(done)
     todo = [key for key in keys if key not in over]
     undealt = _undealt(games, todo)
@@ -121,9 +125,9 @@ def tournament(
 
     def start(index: int, number: int) -> Lane:
         key, second = todo[index // 2], index % 2
-        match, noise = deal(games[key.game], key.seed, key.number, retries)
+        match, noise = deal(games[key.game], key.seed, key.number, retries, FencedMatch)
         agents = (players[key.one], players[key.other])
-        lane = FencedLane(match, agents, index, number, key=mix(noise, second), swapped=bool(second))
+        lane = FencedLane(match, agents, index, number, key=mix(mix(noise, salt(key)), second), swapped=bool(second))
         lane.verdicts = verdicts
         return lane
 
@@ -133,12 +137,20 @@ def tournament(
         yield Played(todo[first.index // 2], (first, second), said)
 
 
+def salt(key: PairKey) -> int:
+    """Return what sets the choices of a match-up apart from those of another on the same deal.
+
+    Without it alike players would play the same game in every match-up, and what was found once would count often.
+    """
+    return crc32(f"{key.one}\n{key.other}".encode("utf-8", "surrogatepass"))
+
+
 def _undealt(games: dict[str, Game[Any]], keys: Sequence[PairKey]) -> dict[tuple[str, int], str]:
     """Return why deals cannot be shown to anybody, by game and number."""
     found: dict[tuple[str, int], str] = {}
     for seed, label, number in dict.fromkeys((key.seed, key.game, key.number) for key in keys):
         try:
-            deal(games[label], seed, number, 0)[0].prompt  # noqa: B018
+            look(deal(games[label], seed, number, 0)[0])
         except Exception as error:  # noqa: BLE001
             found[label, number] = f"{label} broke at the deal: {said(error)}"
     return found
@@ -173,9 +185,10 @@ class Guarded:
         """Return one reply a prompt, in order; a fault where there is none."""
         started = time.perf_counter()
         try:
-            replies = self.agent.reply(prompts)
-            if len(replies) != len(prompts):
-                raise ValueError(f"{len(replies)} replies to {len(prompts)} prompts")
+            replies = _checked(self.agent.reply(prompts), len(prompts))
+        except PlayerLeft:
+            # A person who leaves ends the tournament, as Ctrl-C does.
+            raise
         except Exception as error:  # noqa: BLE001
             # Whatever it is, it is not a move; one prompt must not take the others' games with it.
             if len(prompts) > 1:
@@ -183,6 +196,76 @@ class Guarded:
             replies = [Reply(text="", fault=said(error))]
         each = (time.perf_counter() - started) / len(prompts)
         return [replace(reply, seconds=each) for reply in replies]
+
+
+def _checked(replies: Sequence[Reply], count: int) -> list[Reply]:
+    """Return replies if they are what the protocol says; anything else could not be written down."""
+    if len(replies) != count:
+        raise ValueError(f"{len(replies)} replies to {count} prompts")
+    for reply in replies:
+        if not isinstance(reply, Reply) or not isinstance(reply.text, str):
+            raise TypeError(f"a reply must be a Reply with a text, not {type(reply).__name__}")
+    return list(replies)
+
+
+class GuardedJudge:
+    """A game's judge whose failures are data: where it raises, or there is none, the verdict is void."""
+
+    def __init__(self, game: Game[Any]) -> None:
+        self.game = game
+        self.name = "nobody" if game.judge is None else game.judge.name
+
+    def judge(self, cases: Sequence[Case]) -> list[Verdict]:
+        """Return one verdict a case, in order."""
+        try:
+            verdicts = list(judge_of(self.game).judge(cases))
+            if len(verdicts) != len(cases):
+                raise ValueError(f"{len(verdicts)} verdicts on {len(cases)} cases")
+        except Exception as error:  # noqa: BLE001
+            if len(cases) > 1:
+                return [verdict for case in cases for verdict in self.judge([case])]
+            return [Verdict(void=f"the judge failed: {said(error)}")]
+        return verdicts
+
+
+def fenced(game: Game[Any]) -> Game[Any]:
+    """Return the game with its judge guarded; a game that has no cases as it is."""
+    if game.judge is None and type(game).case is Game.case:
+        return game
+    found = copy.copy(game)
+    guarded: Judge = GuardedJudge(game)
+    found.judge = guarded
+    return found
+
+
+class FencedMatch(Match[Any]):
+    """A match that is void where the game breaks on a verdict."""
+
+    __slots__ = ()
+
+    def settle(self, verdict: Verdict) -> None:
+        """Go on after a verdict."""
+        try:
+            super().settle(verdict)
+            look(self)
+        except Exception as error:  # noqa: BLE001
+            spoil(self, error)
+
+
+def look(match: Match[Any]) -> None:
+    """Do all that showing the position takes, so that what breaks there breaks here, where it is one game's alone."""
+    if match.seat is not None:
+        match.prompt  # noqa: B018
+        if match.legal is None:
+            match.game.speeches(match.state)
+
+
+def spoil(match: Match[Any], error: Exception) -> None:
+    """End a match because the game itself broke, or take back how it ended."""
+    why = f"{match.game.name} broke: {said(error)}"
+    if match.ending is None:
+        match.void(why)
+    match.ending, match.why, match.rewards, match.offender = Ending.VOID, why, (0.0, 0.0), None
 
 
 class FencedLane(Lane):
@@ -195,20 +278,21 @@ class FencedLane(Lane):
 
     def take(self, prompt: Prompt, reply: Reply) -> None:
         """Step the game with a reply."""
-        match = self.match
         try:
             super().take(prompt, reply)
-            if match.seat is not None:
-                # What cannot be shown next is found out here, where it can be said of this game alone.
-                match.prompt  # noqa: B018
+            look(self.match)
         except Exception as error:  # noqa: BLE001
-            if match.ending is None:
-                match.void(f"{match.game.name} broke: {said(error)}")
+            spoil(self.match, error)
 
     def episode(self) -> Episode:
         """Return the record of the finished game."""
         self.verdicts[self.index] = tuple(verdict.p for verdict in self.match.verdicts)
-        return super().episode()
+        try:
+            return super().episode()
+        except Exception as error:  # noqa: BLE001
+            # Its figures cannot be had. Those of a void game are not asked for.
+            spoil(self.match, error)
+            return super().episode()
 
 
 def said(error: BaseException) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("updates.md", "debate.md")]
+PAGES = [Path(__file__).parent.parent / "docs" / name for name in ("updates.md", "tasks.md", "debate.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

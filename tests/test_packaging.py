@@ -93,6 +93,11 @@ def test_wheel_says_that_it_is_typed(wheel: Path, package: str) -> None:
     assert f"sparring/{package}/py.typed" in zipfile.ZipFile(wheel).namelist()
 
 
+def test_wheel_holds_what_the_page_of_a_benchmark_is_made_of(wheel: Path) -> None:
+    for name in ("page.css", "page.js"):
+        assert zipfile.ZipFile(wheel).read(f"sparring/selfplay/{name}") == (ROOT / "selfplay" / name).read_bytes()
+
+
 def test_wheel_carries_the_license(wheel: Path) -> None:
     name = f"{dist_info(wheel)}/licenses/LICENSE"
     assert zipfile.ZipFile(wheel).read(name).decode() == (ROOT / "LICENSE").read_text()

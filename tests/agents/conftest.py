@@ -1,8 +1,16 @@
-"""Small models of many architectures, with random weights, so that what is true of one is not taken for all."""
+"""Small models of many architectures, with random weights, so that what is true of one is not taken for all; and a
+server of chat completions that misbehaves as it is told.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,3 +97,93 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+class ChatServer:
+    """A server of chat completions on this machine, which does what a test tells it to, misdeeds included."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[dict[str, str], dict[str, Any]]] = []
+        """Headers, in lower case, and body of every request, in the order in which they came."""
+        self.answer: Callable[[int, dict[str, Any]], Any] = lambda number, request: completion("[check]")
+        """From the number of a request and its body to what comes back: a body, or a function that does it all."""
+        self.most_at_once = 0
+        self._at_once = 0
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                with outer._lock:
+                    number = len(outer.requests)
+                    outer.requests.append(({name.lower(): text for name, text in self.headers.items()}, body))
+                    outer._at_once += 1
+                    outer.most_at_once = max(outer.most_at_once, outer._at_once)
+                with suppress(OSError):
+                    reply = outer.answer(number, body)
+                    with outer._lock:
+                        outer._at_once -= 1
+                    if callable(reply):
+                        reply(self)
+                    else:
+                        send(reply)(self)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        return Handler
+
+
+def completion(text: Any, *, ended: str | None = "stop", **fields: Any) -> dict[str, Any]:
+    """Return an ordinary body; `fields` replace its own, or leave them out where they are None."""
+    body = {
+        "model": "m",
+        "choices": [{"index": 0, "finish_reason": ended, "message": {"role": "assistant", "content": text}}],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 2},
+    } | fields
+    return {name: field for name, field in body.items() if field is not None}
+
+
+def send(
+    body: Any, status: int = 200, kind: str = "application/json", **headers: str
+) -> Callable[[BaseHTTPRequestHandler], None]:
+    """Return what sends a body, JSON unless it is bytes; a header's underscores are hyphens."""
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+
+    def write(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        for name, text in {"content_type": kind, "content_length": str(len(sent)), **headers}.items():
+            handler.send_header(name.replace("_", "-"), text)
+        handler.end_headers()
+        handler.wfile.write(sent)
+
+    return write
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChatServer]:
+    for name in list(os.environ):
+        if name.startswith("OPENAI_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    running = ChatServer()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def chat() -> SimpleNamespace:
+    """The words in which a test says what its server does."""
+    return SimpleNamespace(completion=completion, send=send)

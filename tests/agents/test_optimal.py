@@ -102,6 +102,19 @@ def test_a_game_is_solved_once_and_a_prompt_may_begin_with_a_notice():
     assert again is first
 
 
+def test_that_a_game_is_too_large_is_found_out_once(monkeypatch):
+    """Each move of a tournament in Connect Four took seconds to be refused."""
+    game, agent = make("KuhnPoker-v0"), OptimalAgent(limit=3)
+    seat, text, legal = enumerate_tree(game).prompts[0]
+    asked = [ask(game, text, seat, legal)]
+    with pytest.raises(ValueError, match="cannot be solved exactly") as first:
+        agent.reply(asked)
+    monkeypatch.setattr("sparring.agents.optimal.enumerate_tree", None)
+    with pytest.raises(ValueError, match="cannot be solved exactly") as second:
+        agent.reply(asked)
+    assert str(first.value) == str(second.value)
+
+
 def test_prompts_of_another_game_are_refused():
     agent = OptimalAgent()
     seat, text, legal = enumerate_tree(make("KuhnPoker-v0", skin="obfuscated")).prompts[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 
 import numpy as np
@@ -110,6 +111,23 @@ def test_a_person_is_asked_again_until_the_line_can_be_read():
 def test_a_person_may_speak_freely():
     agent, _ = person("", "I keep two books.")
     assert agent.reply(prompts(1, legal=None))[0].text == "I keep two books."
+
+
+def test_a_person_reads_the_rules_once_and_the_game_once_a_turn():
+    agent, shown = person("nothing", "bet", "check")
+    rules, turn = GAME.rules, "Your card: Jack.\nYour move:"
+    for text in (f"{rules}\n\n{turn}", f"No. Tries left: 1.\n\n{rules}\n\n{turn}", f"{rules}\n\nAgain {turn}"):
+        agent.reply([ask(GAME, text, 0, None)])
+    assert shown == [f"{rules}\n\n{turn}", "No. Tries left: 1.", f"\nAgain {turn}"]
+
+
+def test_a_person_is_told_the_rules_of_each_part_and_of_each_game():
+    agent, shown = person("bet", "bet", "bet")
+    game = copy.copy(GAME)
+    game.rules = ("Attack.", "Defend.")
+    for seat in (0, 1, 1):
+        agent.reply([ask(game, f"{game.rules[seat]}\n\nGo.", seat, MOVES)])
+    assert shown == ["Attack.\n\nGo.", "Defend.\n\nGo.", "\nGo."]
 
 
 @pytest.mark.parametrize("end", [EOFError(), KeyboardInterrupt()], ids=repr)

@@ -401,6 +401,30 @@ def test_a_broken_game_is_told_which_law_it_breaks_and_the_remedy(game, message)
     assert str(caught.value).startswith(f"{game.__name__}: ")
 
 
+class Wide(High):
+    """A thousand ways to say low or high, as a game of words or codes has; counts how often a move is played."""
+
+    show_legal = False
+    words = tuple(f"{word} {i}" for word in ("low", "high") for i in range(500))
+    played = 0
+
+    def legal(self, state):
+        return self.words if len(state.moves) < 2 else ()
+
+    def play(self, state, move):
+        Wide.played += 1
+        if move not in self.legal(state):
+            raise ValueError(f"{move!r} is not legal")
+        return replace(state, moves=(*state.moves, move.split()[0]))
+
+
+def test_of_very_many_moves_a_sample_is_played():
+    Wide.played = 0
+    check_game(Wide(), games=5)
+    # Two states a game: each samples every 25th move twice, tries one that is illegal, and plays one on.
+    assert 5 * 2 * 2 * 30 < Wide.played < 5 * 2 * 2 * 50
+
+
 @pytest.mark.parametrize("game", [High, Talk, PaysAlong])
 def test_an_honest_game_passes(game):
     check_game(game())

@@ -14,11 +14,13 @@ import pytest
 
 from sparring.envs import Game, Match, Reply, TextGameEnv, aec_env, list_games, make
 from sparring.envs.check_cases import moves_of
+from sparring.envs.division import scenarios
 from sparring.envs.kuhn import KuhnPoker
 from sparring.envs.views import shown
+from sparring.envs.wordle import marks
 
 LISTED = [id for id in list_games() if make(id).legal(make(id).deal(np.random.default_rng(0))) is not None]
-OPEN = {"TicTacToe-v0", "Nim-v0", "ConnectFour-v0", "SparseDebate-v0"}
+OPEN = {"TicTacToe-v0", "Nim-v0", "ConnectFour-v0", "WordChain-v0", "SparseDebate-v0"}
 SECRET = "XYZZY I hold the best of all"
 
 
@@ -89,6 +91,124 @@ def debate_twins(game, state, seat):
                 yield replace(state, said=(*state.said[:n], words, *state.said[n + 1 :]))
 
 
+def negotiation_twins(game, state, seat):
+    """Any deal of the same items in which this seat's own values are the same."""
+    for deal in scenarios(game.kinds, *game.items, game.total):
+        if deal.counts == state.counts and deal.values[seat] == state.values[seat]:
+            yield replace(state, values=deal.values)
+
+
+def trading_twins(game, state, seat):
+    """Other prices of the other seat, and other stocks with which it could have done the same."""
+    other = 1 - seat
+    for kind in range(5):
+        more = tuple(int(kind == i) for i in range(5))
+        for field in ("prices", "stocks"):
+            changed = {"prices": ("prices",), "stocks": ("held", "start")}[field]
+            yield replace(
+                state,
+                **{
+                    name: with_other(
+                        getattr(state, name),
+                        seat,
+                        tuple(n + m for n, m in zip(getattr(state, name)[other], more, strict=True)),
+                    )
+                    for name in changed
+                },
+            )
+
+
+def mastermind_twins(game, state, seat):
+    """Any code of the other seat with which all that this seat has been told would have been the same."""
+    if state.codes[1 - seat] == -1:
+        return
+    told = [(guess, game.feedback(guess, state.codes[1 - seat])) for guess in state.guesses[seat::2]]
+    for code in range(len(game.codes)):
+        if all(game.feedback(guess, code) == feedback for guess, feedback in told):
+            yield replace(state, codes=with_other(state.codes, seat, code))
+    if seat == 1 and len(state.guesses) % 2:
+        for guess in range(len(game.codes)):
+            yield replace(state, guesses=(*state.guesses[:-1], guess))
+
+
+def wordle_twins(game, state, seat):
+    """Any hidden word that agrees with the marks this seat has seen, whatever the other seat guessed unseen."""
+    moves, done = game.legal(state), len(state.guesses)
+    over = done - done % 2
+    known = state.guesses[seat::2]
+    if game.board == "shared":
+        known = [guess for i, guess in enumerate(state.guesses) if i < over or i % 2 == seat]
+    for word in range(len(moves)):
+        if any(marks(moves[g], moves[word]) != marks(moves[g], moves[state.word]) for g in known):
+            continue
+        for step in (0, 1, 2):
+            guesses = list(state.guesses)
+            for i in range(1 - seat, done, 2):
+                if game.board == "own" or i >= over:
+                    # Only a guess of the round that is not over may have found the word.
+                    guesses[i] = (word + (step or int(i < over))) % len(moves)
+            yield replace(state, word=word, guesses=tuple(guesses))
+
+
+def other_keys(state):
+    """States that differ in the answer key alone, which nobody is shown before the end."""
+    for key in ("XYZZY", "0", "1 2"):
+        yield replace(state, task=replace(state.task, key=key))
+
+
+def contest_twins(game, state, seat):
+    """Another key, and any answer of the other seat."""
+    yield from other_keys(state)
+    if len(state.answers) > seat:
+        return
+    for answer in ("7", SECRET) if state.answers else ():
+        yield replace(state, answers=(answer,), scores=(1.0,))
+
+
+def critic_twins(game, state, seat):
+    """Another key; to the critic also the other role."""
+    yield from other_keys(state)
+    if seat == 1:
+        yield replace(state, helpful=not state.helpful)
+
+
+def proposer_twins(game, state, seat):
+    """Another key; to the solver also other examples, other words for the same task and other earlier answers."""
+    if state.task is not None:
+        yield from other_keys(state)
+    if seat == 1:
+        yield replace(state, shown=("1 + 1",))
+        if state.task is not None:
+            yield replace(state, proposal=SECRET)
+            count = len(state.answers)
+            yield replace(state, answers=(SECRET,) * count, scores=(1.0,) * count)
+
+
+def taboo_twins(game, state, seat):
+    """Any other secret word: the defender knows of none that it is not."""
+    for word in game.list.words[:20] if seat == 1 else ():
+        yield replace(state, target=word)
+
+
+def dont_say_it_twins(game, state, seat):
+    for word in game.list.words[:20]:
+        yield replace(state, words=with_other(state.words, seat, word))
+
+
+def two_truths_twins(game, state, seat):
+    """Any secret about which this seat may have heard what it heard."""
+    for secret, true in enumerate(game.true) if seat == 1 else ():
+        false = sum(not true[s] for s in state.said)
+        if false == 1 or (false == 0 and len(state.said) < 3):
+            yield replace(state, secret=secret)
+
+
+def questions_twins(game, state, seat):
+    for thing in game.table.things if seat == 0 else ():
+        for lies in range(game.lies + 1):
+            yield replace(state, thing=thing, lies=lies)
+
+
 CASES = {
     "kuhn": (make("KuhnPoker-v0"), kuhn_twins),
     "kuhn obfuscated": (make("KuhnPoker-v0", skin="obfuscated"), kuhn_twins),
@@ -107,6 +227,30 @@ CASES = {
     ),
     "debate, all at once": (make("Debate-v0", order="simultaneous"), debate_twins),
     "double consultancy": (make("Debate-v0", protocol="double"), debate_twins),
+    "negotiation": (make("Negotiation-v0", skin="obfuscated"), negotiation_twins),
+    "negotiation without words": (make("Negotiation-v0", kinds=2, total=8, messages=False), negotiation_twins),
+    "trading": (make("Trading-v0"), trading_twins),
+    "mastermind": (make("Mastermind-v0", pegs=2, colours=4), mastermind_twins),
+    "mastermind, codes chosen": (
+        make("Mastermind-v0", pegs=2, colours=4, secret="chosen", skin="obfuscated"),
+        mastermind_twins,
+    ),
+    "wordle": (make("Wordle-v0", words=12), wordle_twins),
+    "wordle, shared board": (make("Wordle-v0", words=12, board="shared", skin="obfuscated"), wordle_twins),
+    "contest": (make("Contest-v0"), contest_twins),
+    "contest with listed answers": (make("Contest-v0", task="chain", level=1, listed=True), contest_twins),
+    "single task": (make("SingleTask-v0", task=("induction", "abduction")), contest_twins),
+    "critic": (make("Critic-v0"), critic_twins),
+    "critic, solutions written": (make("Critic-v0", task="arithmetic", listed=False, pays="spc"), critic_twins),
+    "proposer": (make("Proposer-v0"), proposer_twins),
+    "proposer of programs": (make("Proposer-v0", task=("deduction", "induction")), proposer_twins),
+    "taboo": (make("Taboo-v0", turns=2), taboo_twins),
+    "taboo, few words": (make("Taboo-v0", words="few", tell_words=True, skin="brief"), taboo_twins),
+    "don't say it": (make("DontSayIt-v0", turns=2), dont_say_it_twins),
+    "two truths": (make("TwoTruths-v0"), two_truths_twins),
+    "two truths, objects": (make("TwoTruths-v0", about="object"), two_truths_twins),
+    "twenty questions": (make("TwentyQuestions-v0", lies=2), questions_twins),
+    "twenty questions, free": (make("TwentyQuestions-v0", free=True), questions_twins),
 }
 
 

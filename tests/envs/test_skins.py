@@ -23,6 +23,9 @@ GAMES = [
     ("Goofspiel-v0", {"points_order": "random", "hidden_bids": True}),
     ("Goofspiel-v0", {"points_order": "ascending", "returns": "point_difference"}),
     ("Goofspiel-v0", {"cards": 3, "points_order": "random", "returns": "total_points"}),
+    ("Negotiation-v0", {"messages": False, "kinds": 2, "items": (3, 3), "total": 4, "turns": 3}),
+    ("Mastermind-v0", {"pegs": 1, "colours": 3, "rounds": 2}),
+    ("Mastermind-v0", {"pegs": 2, "colours": 2, "rounds": 1, "secret": "chosen"}),
 ]
 MOST = 20_000
 """States walked below a game's deals; what is left of a larger tree is cut off."""

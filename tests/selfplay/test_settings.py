@@ -28,7 +28,8 @@ ALLOWED: dict[str, str] = {
     "[1, inf)": "games batch_games epochs minibatches in_flight batch_tokens measure_every save_every snapshot_every "
     "keep pool_size layers heads rollouts max_new_tokens importance_cap",
     "[2, inf)": "width samples hidden",
-    "[0, inf)": "lora warm_steps transcripts anchor_every retries threads entropy entropy_end kl kl_end nll threshold",
+    "[0, inf)": "lora warm_steps transcripts anchor_every retries threads entropy entropy_end kl kl_end nll threshold "
+    "rate_pairs",
     "(0, inf)": "lr lr_end critic_lr warm_lr max_grad_norm temperature lora_alpha clip clip_high value_clip "
     "value_weight kl_stop kl_target kl_horizon beta beta_end eta eta_end init_scale",
     "(1, inf)": "dual_clip",
@@ -62,6 +63,7 @@ EFFECT: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     **dict.fromkeys(("lora_alpha", "lora_targets"), ({"lora": 4},)),
     "samples": ({"measure": "sampled"},),
+    "rate_anchors": ({"rate_pairs": 4},),
     "guard_rules": ({}, {"guard": "warn"}),
     "project": ({"tracker": "wandb"},),
     "overwrite": ({"out": "runs/again"},),
@@ -105,6 +107,7 @@ NO_EFFECT: list[tuple[str, dict[str, Any], str]] = [
     *((name, {}, "--lora, for instance --lora 16") for name in ("lora_alpha", "lora_targets")),
     ("samples", {}, "--measure sampled"),
     ("samples", {"measure": "exact"}, "--measure sampled"),
+    ("rate_anchors", {}, "--rate_pairs above 0"),
     ("guard_rules", {"guard": "none"}, "a guard"),
     ("project", {}, "a --tracker"),
     ("overwrite", {}, "--out"),
@@ -120,7 +123,8 @@ def other(name: str) -> Any:
     if isinstance(value, bool) or name == "thinking":
         return not value
     if isinstance(value, list):
-        return {"pool_fixed": ["random"], "guard_rules": ["entropy_floor=0.05"]}.get(name, ["self=1", "snapshots=1"])
+        given = {"pool_fixed": ["random"], "rate_anchors": ["optimal"], "guard_rules": ["entropy_floor=0.05"]}
+        return given.get(name, ["self=1", "snapshots=1"])
     if name in NUMBERS:
         return {
             "gamma": 0.9,

@@ -1,0 +1,224 @@
+"""The generators of reasoning-gym (Stojanovski et al. 2025, arXiv 2505.24760) as contests and as single-seat tasks.
+
+Chosen: an item is generated anew from its seed whenever it is verified, so a task stays a small value; the library's
+own verifier scores, behind a fence that keeps the global generators as they were and keeps answers that it would
+evaluate as code from it. Left out: `composite`, which is made of others, and the library's own training loop.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .contest import Contest
+from .game import near
+from .tasks import Task, TaskFamily
+
+EXCLUDED = {
+    "composite": "it is made of other generators; name those, a game takes several tasks",
+}
+"""Generators that are not offered, and why."""
+_NUMBERS = re.compile(r"[0-9,\s\[\]-]*")
+_FORMULA = re.compile(r"[A-Za-z0-9\s+*/().^-]*")
+_WORDS = set("exp log sin cos tan sqrt asin acos atan sinh cosh tanh sec csc cot pi".split())
+_EXPONENT = r"(?:-?[0-9]{1,2}|\(-?[0-9]{1,2}(?:\s*/\s*[0-9]{1,2})?\)|[a-z])"
+_POWER = re.compile(rf"(?:\*\*|\^)\s*{_EXPONENT}(?![\w.]|\s*(?:\*\*|\^))")
+# The library hands these answers to Python's or sympy's evaluation, or takes any text for an answer; what does not
+# look like an answer of theirs is wrong before it gets there.
+_FENCED = {
+    "string_insertion": re.compile(r"[A-E\s,'\"\[\]]*"),
+    "spiral_matrix": _NUMBERS,
+    "binary_matrix": _NUMBERS,
+    "n_queens": re.compile(r"[Q_0-9,\s\[\]'\"]*"),
+    "countdown": re.compile(r"(?!.*\*\s*\*)[0-9\s+*/()-]{0,200}", re.DOTALL),
+    "puzzle24": re.compile(r"(?!.*\*\s*\*)[0-9\s+*/()-]{0,200}", re.DOTALL),
+    "coin_flip": re.compile(r"[0-9./\s]{0,40}(?:e-[0-9]{1,2})?"),
+    "game_of_life_halting": re.compile(r"(?i:true|false)"),
+}
+_FORMULAS = {"simple_integration", "intermediate_integration", "polynomial_multiplication"}
+MOST_QUESTION = 14_000
+"""Characters of a question; items with longer ones are drawn again."""
+_TRIES = 20
+_SPACES = {"\t": "    ", "\u2028": "\n", "\u2029": "\n"}
+
+
+class ReasoningGym(TaskFamily):
+    """The items of one generator. Level 0 has the library's defaults, level n the n-th step of its own curriculum."""
+
+    sample = 8
+    keeps_brackets = True
+    most_prompt = MOST_QUESTION
+
+    def __init__(self, name: str) -> None:
+        """Take a generator by its name in the library. Raises ValueError, naming the near one, for one not offered."""
+        if name in EXCLUDED:
+            raise ValueError(f"reasoning_gym/{name} is not offered: {EXCLUDED[name]}")
+        if name not in (known := generators()):
+            raise ValueError(f"reasoning-gym has no generator {name!r}.{near(name, known)}")
+        self.generator = name
+        self.name = f"reasoning_gym/{name}"
+        self.levels = 1 + _curriculum_levels(name)
+
+    def draw(self, rng: np.random.Generator, level: int) -> Task:
+        self.check_level(level)
+        for _ in range(_TRIES):
+            task = self._task(int(rng.integers(1 << 31)), level)
+            if task is not None:
+                return task
+        raise ValueError(
+            f"{self.name} makes no item of level {level} below {MOST_QUESTION} characters; lower the level"
+        )
+
+    def _task(self, seed: int, level: int) -> Task | None:
+        """Return the task of a seed, or None where the library makes none, or one too long to be shown."""
+        try:
+            _, entry = _item(self.generator, level, seed)
+        except (AssertionError, ValueError):
+            # Some curricula go further than their generators.
+            return None
+        question, answer = _printable(entry["question"]), entry["answer"]
+        if len(question) > MOST_QUESTION:
+            return None
+        return Task(
+            family=self.name,
+            skill=self.generator,
+            level=level,
+            prompt=question,
+            key="" if answer is None else _printable(str(answer)),
+            data=(str(seed),),
+            source="reasoning-gym",
+        )
+
+    def verify(self, task: Task, answer: str) -> float:
+        if task.key and _words(answer) == _words(task.key):
+            # A speech keeps no runs of spaces; columns count as well aligned.
+            answer = task.key
+        elif not harmless(self.generator, answer):
+            return 0.0
+        seed = int(task.data[0])
+        dataset, entry = _item(self.generator, task.level, seed)
+        try:
+            with fenced(seed):
+                score = float(dataset.score_answer(answer, entry))
+        except Exception:  # noqa: BLE001
+            # Some verifiers raise on an answer that they cannot read; it is wrong, and nothing else is.
+            return 0.0
+        return min(1.0, max(0.0, score)) if math.isfinite(score) else 0.0
+
+    def solve(self, task: Task) -> str | None:
+        return task.key or None
+
+
+class ReasoningGymContest(Contest):
+    """One generator's items as a contest, or, with `single`, as a task for one seat."""
+
+    source = "Stojanovski et al. 2025, arXiv 2505.24760"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        level: int | tuple[int, ...] = 0,
+        single: bool = False,
+        pays: str = "win",
+        ties: str = "brevity",
+        skin: str = "plain",
+    ) -> None:
+        """Take a generator by its name in the library; the rest is as in `Contest`."""
+        super().__init__(task=ReasoningGym(name), level=level, single=single, pays=pays, ties=ties, skin=skin)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the generators that are offered."""
+        return generators()
+
+
+def generators() -> list[str]:
+    """Return the names of the library's generators that are offered, sorted."""
+    return sorted(set(_library().factory.DATASETS) - set(EXCLUDED))
+
+
+def harmless(generator: str, answer: str) -> bool:
+    """Return whether an answer may reach the library's verifier: it looks like one, and cannot run or run on.
+
+    >>> harmless("countdown", "(3 + 4) * 7"), harmless("countdown", "9**9**9"), harmless("n_queens", "exit()")
+    (True, False, False)
+    """
+    answer = answer.strip()
+    if generator in _FENCED:
+        return _FENCED[generator].fullmatch(answer) is not None
+    if generator not in _FORMULAS:
+        return True
+    words = re.findall(r"[A-Za-z]+", answer)
+    powers = len(re.findall(r"\*\*|\^", answer))
+    return (
+        len(answer) <= 400
+        and _FORMULA.fullmatch(answer) is not None
+        and re.search(r"\.\s*[A-Za-z]", answer) is None
+        and all(len(word) == 1 or word in _WORDS for word in words)
+        and powers == len(_POWER.findall(answer))
+    )
+
+
+@contextmanager
+def fenced(seed: int) -> Iterator[None]:
+    """Within it the global generators of Python and NumPy are seeded; afterwards they are what they were."""
+    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(array)  # noqa: NPY002
+
+
+def _library() -> Any:
+    import reasoning_gym
+    import reasoning_gym.factory
+
+    return reasoning_gym
+
+
+def _curriculum_levels(name: str) -> int:
+    library = _library()
+    if not library.factory.has_curriculum(name):
+        return 0
+    return max((len(a.levels) for a in library.factory.create_curriculum(name).attributes.values()), default=0)
+
+
+@lru_cache(maxsize=1024)
+def _item(name: str, level: int, seed: int) -> tuple[Any, dict[str, Any]]:
+    """Return the generator and its item of this seed."""
+    library = _library()
+    with fenced(seed):
+        if level == 0:
+            dataset = library.create_dataset(name, seed=seed, size=1)
+        else:
+            curriculum = library.factory.create_curriculum(name)
+            curriculum.set_global_level(level - 1)
+            config = curriculum.generate_configuration({"seed": seed, "size": 1})
+            dataset = library.factory.DATASETS[name][0](config)
+        return dataset, dataset[0]
+
+
+def _words(text: str) -> list[list[str]]:
+    return [line.split() for line in text.strip().split("\n")]
+
+
+def _printable(text: str) -> str:
+    """Return text without controls and marks of direction; tabs become spaces."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    kept = (_SPACES.get(c, c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else "") for c in text)
+    return "".join(kept)

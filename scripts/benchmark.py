@@ -1,0 +1,262 @@
+"""Benchmark agents: ratings with honest intervals, exact where they can be, offline.
+
+    python scripts/benchmark.py --agents random heuristic optimal --games KuhnPoker-v0 TicTacToe-v0 --pairs 200
+    python scripts/benchmark.py --agents random mine=runs/a --games "LiarsDice-v0?dice=2" --skins plain obfuscated
+    python scripts/benchmark.py --agents old=runs/a new=runs/b --games TicTacToe-v0 --sprt 0 50 --pairs 2000
+    python scripts/benchmark.py --suite sparring-suite-v1 --agents runs/a
+    python scripts/benchmark.py --report runs/bench/log.jsonl other/log.jsonl --agents random optimal
+
+A killed benchmark goes on where it was when it is called again with the same --out, and gives the same table. Ctrl-C
+shows the table of what was played.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from transformers.utils.logging import disable_progress_bar
+
+from sparring.agents import PlayerLeft
+from sparring.selfplay.bench import enter, enter_games, header, known_names, recorded_games, report
+from sparring.selfplay.bench_page import page
+from sparring.selfplay.bench_text import markdown
+from sparring.selfplay.match_log import MatchLog, merge
+from sparring.selfplay.probe import probe
+from sparring.selfplay.runs import strict, write_whole
+from sparring.selfplay.sprt import Sprt
+from sparring.selfplay.standings import score_of
+from sparring.selfplay.suites import find_suite, manifest_hash
+from sparring.selfplay.tournament import Entrant, Entry, PairKey, plan, tournament
+
+GAMES = ("KuhnPoker-v0",)
+"""What is played where nothing is named."""
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=known_names(), allow_abbrev=False)
+    add = parser.add_argument
+    add("--agents", nargs="+", default=[], help="players: names, run or model folders, hub names, NAME=ANY_OF_THESE")
+    add("--games", nargs="+", default=[], help="ids; settings behind a question mark: LiarsDice-v0?dice=2")
+    add("--skins", nargs="+", default=[], help="wordings in which each game is played, for instance plain obfuscated")
+    add("--hide-legal", action="store_true", help="leave the legal moves out of the prompts")
+    add("--pairs", type=int, default=None, help="pairs of games of every two players in every game; 100 if not given")
+    add("--seed", type=int, default=0, help="of the deals and of the players' choices")
+    add("--baseline", help="everybody plays this player only, in place of a round robin")
+    add("--anchor", default="random", help="whose rating is 0, if it plays; the mean otherwise")
+    add("--level", type=float, default=0.95, help="of the intervals")
+    add("--retries", type=int, default=0, help="illegal replies that may be taken back in a turn")
+    add("--in-flight", type=int, default=256, help="games played at once; it does not change them")
+    add("--suite", help="a standing suite, which sets games, skins, seed, pairs and opponents")
+    add("--sprt", nargs=2, type=float, metavar=("LOW", "HIGH"), help="of two agents, is the second better? in Elo")
+    add(
+        "--probe",
+        type=int,
+        default=0,
+        metavar="GAMES",
+        help="train a fresh exploiter against each player, so many games",
+    )
+    add("--no-exact", action="store_true", help="leave exact exploitability out")
+    add("--report", nargs="+", type=Path, default=[], metavar="LOG", help="play nothing; report what these logs hold")
+    add("--out", type=Path, default=Path("runs/benchmark"), help="folder of the log and the reports")
+    add("--device", help="cpu, cuda, ...; of language models")
+    add("--dtype", default="auto", help="of language models")
+    add("--max-new-tokens", type=int, help="most tokens of a reply of language models")
+    add("--temperature", type=float, default=1.0, help="of language models")
+    return parser.parse_args(argv)
+
+
+def settle(options: argparse.Namespace) -> None:
+    """Let a suite set what it fixes, fill in what was not given, and refuse what cannot be."""
+    if options.suite is not None:
+        suite = find_suite(options.suite)
+        options.games, options.skins = list(suite.games), list(suite.skins)
+        options.pairs, options.seed = suite.pairs if options.pairs is None else options.pairs, suite.seed
+        options.retries, options.hide_legal, options.anchor = suite.retries, not suite.show_legal, suite.anchor
+        options.agents = [*suite.opponents, *(a for a in options.agents if a not in suite.opponents)]
+    options.pairs = 100 if options.pairs is None else options.pairs
+    check_numbers(options)
+    if options.sprt is not None and len(options.agents) != 2:
+        raise ValueError("--sprt asks whether the second of two agents is better; give --agents A B")
+    if options.sprt is not None and len(options.skins) > 1:
+        raise ValueError("--sprt takes one skin: a deal in two wordings is one experiment, and would count as two")
+    if len(options.agents) < 2 and not options.report:
+        raise ValueError("give at least two players: --agents random optimal")
+
+
+def check_numbers(options: argparse.Namespace) -> None:
+    """Refuse numbers that could only fail later, when games have been played."""
+    least = {"pairs": 1, "seed": 0, "retries": 0, "in_flight": 1, "probe": 0, "max_new_tokens": 1, "temperature": 0}
+    for name, low in least.items():
+        value = getattr(options, name)
+        # Written so that NaN is refused.
+        if value is not None and not low <= value < math.inf:
+            raise ValueError(f"--{name.replace('_', '-')} must be {low} or more, not {value}")
+    if options.seed >= 1 << 32:
+        raise ValueError(f"--seed must be below 2^32, not {options.seed}")
+    if not 0 < options.level < 1:
+        raise ValueError(f"--level must lie between 0 and 1, as 0.95 does, not {options.level}")
+    if options.sprt is not None and not all(map(math.isfinite, options.sprt)):
+        raise ValueError("--sprt takes two numbers in Elo, the lower first")
+
+
+def entrants(options: argparse.Namespace) -> list[Entrant]:
+    settings = {"device": options.device, "dtype": options.dtype, "temperature": options.temperature}
+    if options.max_new_tokens is not None:
+        settings["max_new_tokens"] = options.max_new_tokens
+    return [enter(word, settings) for word in options.agents]
+
+
+def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Play what is left to play and return the report; Ctrl-C ends playing, not reporting."""
+    settle(options)
+    if options.report:
+        return read_logs(options)
+    test = None if options.sprt is None else Sprt(*options.sprt)
+    entries = enter_games(options.games or GAMES, options.skins, show_legal=not options.hide_legal)
+    players = entrants(options)
+    keys = plan(players, entries, pairs=options.pairs, seed=options.seed, baseline=options.baseline)
+    if not keys:
+        raise ValueError(f"nothing can be played. {why_nothing(players, entries)}")
+    about = header(players, entries, retries=options.retries)
+    more: dict[str, Any] = {"interrupted": False}
+    log = MatchLog(options.out / "log.jsonl", about)
+    try:
+        play_all(options, console, players, entries, keys, log, test)
+        if options.probe:
+            more["probe"] = []
+            for found in probe(players, entries, games=options.probe, seed=options.seed, say=console.print):
+                more["probe"].append(found)
+    except (KeyboardInterrupt, PlayerLeft):
+        console.print("interrupted; this is what was played")
+        more["interrupted"] = True
+    finally:
+        log.close()
+    # In the order of the plan, whatever else the log holds, so that the same games give the same report.
+    records = [log.records[key] for key in keys if key in log.records]
+    if test is not None:
+        more["sprt"] = about_test(test, players)
+    return report(players, entries, records, [about], **shared(options, entries), more=more)
+
+
+def read_logs(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the report of some logs; nothing is played."""
+    headers, records = merge(options.report)
+    entries = (
+        enter_games(options.games, options.skins, show_legal=not options.hide_legal)
+        if options.games
+        else recorded_games(headers)
+    )
+    players = entrants(options)
+    sorted_records = [records[key] for key in sorted(records, key=lambda key: (key.seed, key.number, key))]
+    return report(players, entries, sorted_records, headers, **shared(options, entries), more={"interrupted": False})
+
+
+def why_nothing(players: Sequence[Entrant], entries: Sequence[Entry]) -> str:
+    """Return what is missing where no two players can meet in any game."""
+    broken = [f"{e.name}: {e.broken}" for e in players if e.agent is None]
+    return ". ".join([*broken, *(f"{e.label}: {e.broken}" for e in entries if e.game is None)])
+
+
+def shared(options: argparse.Namespace, entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return what every report is told, the suite's hash if there is a suite."""
+    suite = None
+    if options.suite is not None:
+        suite = {"name": options.suite, "hash": manifest_hash(find_suite(options.suite), entries)}
+    return {"anchor": options.anchor, "level": options.level, "is_exact": not options.no_exact, "suite": suite}
+
+
+def about_test(test: Sprt, players: Sequence[Entrant]) -> dict[str, Any]:
+    """Return where a sequential test stands."""
+    a, b = (player.name for player in players)
+    limits = {"bounds": [test.low, test.high], "limits": list(test.bounds)}
+    return {"a": a, "b": b, "llr": test.llr, "pairs": test.pairs, "decision": test.decision, **limits}
+
+
+def play_all(
+    options: argparse.Namespace,
+    console: Console,
+    players: Sequence[Entrant],
+    entries: Sequence[Entry],
+    keys: Sequence[PairKey],
+    log: MatchLog,
+    test: Sprt | None,
+) -> None:
+    """Play the pairs that the log lacks, and stop early where a sequential test is decided."""
+    known = [log.records[key] for key in keys if key in log.records]
+    bar = Progress(
+        TextColumn("pairs"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+    with bar:
+        task = bar.add_task("pairs", total=len(keys), completed=len(known), note="")
+        for record in judged(test, players, known):
+            del record
+        if test is None or test.decision is None:
+            games = tournament(
+                players, entries, keys, done=log.records.keys(), in_flight=options.in_flight, retries=options.retries
+            )
+            for record in judged(test, players, logged(games, log, options.retries)):
+                del record
+                bar.update(task, advance=1, note="" if test is None else f"LLR {test.llr:+.2f}")
+
+
+def logged(games: Iterable[Any], log: MatchLog, retries: int) -> Iterator[dict[str, Any]]:
+    """Write each pair down before it is counted."""
+    for played in games:
+        log.add(played, retries=retries)
+        yield log.records[played.key]
+
+
+def judged(
+    test: Sprt | None, players: Sequence[Entrant], records: Iterable[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield pairs until a sequential test, if there is one, has decided; void pairs say nothing to it."""
+    for record in records:
+        yield record
+        if test is None or any(game["ending"] == "void" for game in record["games"]):
+            continue
+        b = players[1].name
+        test.add(*(score_of(g) if g["players"][0] == b else 1 - score_of(g) for g in record["games"]))
+        if test.decision is not None:
+            return
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return the exit code: 0 done, 2 refused, 130 interrupted."""
+    console = Console()
+    disable_progress_bar()
+    options = parse(argv)
+    try:
+        found = run(options, console)
+        options.out.mkdir(parents=True, exist_ok=True)
+        write_whole(options.out / "report.json", json.dumps(strict(found), indent=1) + "\n")
+        write_whole(options.out / "report.md", markdown(found))
+        write_whole(options.out / "report.html", page(found))
+    except (ValueError, OSError, ImportError) as error:
+        print(f"benchmark.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            f"benchmark.py: interrupted before there was a report; what was played is in {options.out}", file=sys.stderr
+        )
+        return 130
+    console.print(Markdown(markdown(found)))
+    console.print(f"the page, the log and the numbers are in {options.out}", markup=False)
+    return 130 if found["interrupted"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""Self-evolution: a model teaches itself by Self-Training, Self-Instruct, Self-Improving or Self-Play, in one loop.
+
+    python scripts/evolve.py                                                  # Self-Training on sums, from a weak start
+    python scripts/evolve.py --method self-instruct --skills arithmetic-2
+    python scripts/evolve.py --method self-improving=0.5 self-training=0.5 --skills arithmetic-0 arithmetic-2 copy-1
+    python scripts/evolve.py --config scripts/recipes/evolve/self_training.yaml
+    python scripts/evolve.py --resume runs/evolve-self-training-seed0
+
+Settings come from the defaults, then from `--config FILE.yaml`, then from flags.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers.utils.logging import disable_progress_bar
+from trl import TrlParser
+
+from sparring.selfplay.evolve import GenerationReport
+from sparring.selfplay.evolve_run import EvolveRun, EvolveSettings
+
+SMALL = 10_000_000
+"""Parameters below which several threads only get into each other's way."""
+
+
+def read_settings(arguments: list[str]) -> EvolveSettings:
+    parser = TrlParser([EvolveSettings], description=__doc__.splitlines()[0], allow_abbrev=False)
+    settings, unknown = parser.parse_args_and_config(arguments, return_remaining_strings=True)
+    if unknown:
+        raise ValueError(f"unknown: {' '.join(unknown)}; see --help")
+    found: EvolveSettings = settings
+    return found
+
+
+def run(settings: EvolveSettings, console: Console) -> dict[str, Any]:
+    """Run it all; Ctrl-C ends the run after what is written down and leaves a loadable model."""
+    whole = EvolveRun(settings, say=lambda text: console.print(text, markup=False))
+    if whole.agent.model.num_parameters() < SMALL:
+        torch.set_num_threads(1)
+    finished = False
+    try:
+        with console.status("imitating labelled tasks"):
+            for loss in whole.prepare():
+                del loss
+        for report in whole.evolve():
+            console.print(line(report), markup=False)
+        finished = True
+    except KeyboardInterrupt:
+        if not whole.reports:
+            raise
+        console.print("interrupted; saving what has been learned")
+    summary = whole.close(finished=finished)
+    console.print(f"all of it is in {whole.path}", markup=False)
+    return summary
+
+
+def line(report: GenerationReport) -> str:
+    """Return a generation in one line."""
+    funnel = ", ".join(f"{name} {count}" for name, count in report.funnel.items())
+    hidden = f"hidden test {report.hidden.mean:.3f} (worst skill {report.hidden.worst:.3f})"
+    if not report.generation:
+        return f"start: {hidden}"
+    said = "accepted" if report.admission.accepted else "rolled back"
+    return f"{report.generation} {report.method}: {hidden}; {said}: {report.admission.why}; {funnel}"
+
+
+def show(summary: dict[str, Any], console: Console) -> None:
+    table = Table(title="result", show_header=False)
+    for key, value in summary.items():
+        if not isinstance(value, dict):
+            table.add_row(key, f"{value:.4f}" if isinstance(value, float) else str(value))
+    console.print(table)
+
+
+def main() -> int:
+    """Return the exit code: 0 done, 2 refused, 130 interrupted."""
+    console = Console()
+    disable_progress_bar()
+    try:
+        summary = run(read_settings(sys.argv[1:]), console)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"evolve.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    show(summary, console)
+    return 0 if summary["finished"] else 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

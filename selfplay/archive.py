@@ -1,0 +1,110 @@
+"""The replay archive: every sample that was kept, where it came from and why it was kept.
+
+Chosen: it only grows, because training on what replaced the old data collapses and on what was added to it does not
+(Gerstgrasser et al. 2024, arXiv 2404.01413); and it is a file of JSON lines, so that anyone can audit it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sparring.agents import Reply
+from sparring.envs.tasks import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One sample that may be trained on."""
+
+    prompt: str
+    """The text that was answered."""
+    text: str
+    """The answer."""
+    prompt_ids: tuple[int, ...]
+    ids: tuple[int, ...]
+    """What is trained on: the tokens that were sampled, or those of a demonstration."""
+    method: str
+    """What made it: "seed", "self-training", ..."""
+    generation: int
+    """When."""
+    parent: str
+    """Of what: the family and level of a task, or the number of the sample in the archive that it came from."""
+    why: str
+    """Why it was kept."""
+    weight: float = 1.0
+
+    @property
+    def reply(self) -> Reply:
+        """The sample as what objectives take."""
+        return Reply(text=self.text, prompt_ids=self.prompt_ids, ids=self.ids)
+
+
+def kept_of(
+    reply: Reply, prompt: str, *, method: str, generation: int, task: Task, why: str, weight: float = 1.0
+) -> Kept:
+    """Return a reply to a task as a sample."""
+    return Kept(
+        prompt=prompt,
+        text=reply.text,
+        prompt_ids=reply.prompt_ids,
+        ids=reply.ids,
+        method=method,
+        generation=generation,
+        parent=f"{task.family}-{task.level} by {task.source}",
+        why=why,
+        weight=weight,
+    )
+
+
+class Archive:
+    """Samples in the order in which they were kept, in memory and, with a path, on the disk."""
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        """Start empty; with a path, from what the file holds. Raises ValueError for a file that is no archive."""
+        self.path = None if path is None else Path(path)
+        self.samples: list[Kept] = []
+        if self.path is not None and self.path.exists():
+            self.samples = list(_read(self.path))
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def add(self, samples: Iterable[Kept]) -> None:
+        """Take in samples."""
+        new = list(samples)
+        self.samples += new
+        if self.path is not None and new:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(asdict(sample), ensure_ascii=True) + "\n" for sample in new)
+
+    def cut(self, size: int) -> None:
+        """Forget all but the first `size` samples, for a run that goes on from before the others."""
+        self.samples = self.samples[:size]
+        if self.path is not None:
+            lines = [json.dumps(asdict(sample), ensure_ascii=True) + "\n" for sample in self.samples]
+            self.path.write_text("".join(lines), encoding="utf-8")
+
+    def draw(self, count: int, rng: np.random.Generator, *, of: Sequence[Kept] | None = None) -> list[Kept]:
+        """Return samples drawn in proportion to their weights, with replacement. ValueError if there are none."""
+        among = self.samples if of is None else of
+        if not among:
+            raise ValueError("there is nothing to train on: the archive is empty and there are no seed data")
+        weights = np.array([sample.weight for sample in among])
+        return [among[i] for i in rng.choice(len(among), size=count, p=weights / weights.sum())]
+
+
+def _read(path: Path) -> Iterator[Kept]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            found: dict[str, Any] = json.loads(line)
+            yield Kept(**{**found, "prompt_ids": tuple(found["prompt_ids"]), "ids": tuple(found["ids"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f"{path}, line {number} is no sample of an archive ({error}); take another file"
+            ) from error

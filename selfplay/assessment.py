@@ -1,0 +1,91 @@
+"""Can a policy tell its right answers from its wrong ones? What it says of itself, against the verifier.
+
+Chosen: one question, "is it right?", whose yes has a probability; AUROC and calibration error over labelled answers;
+and a refusal to pay by a self-assessment that is not better than chance. Left out: scales of five points.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparring.agents import LanguageModelAgent, Message, Prompt, Reply
+from sparring.envs.tasks import quoted
+
+from .answering import Answer, Desk
+
+YES, NO = "yes", "no"
+BINS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """How much a self-assessment is worth."""
+
+    auroc: float
+    """Probability that a right answer is assessed higher than a wrong one; 1/2 is chance, and where one kind lacks."""
+    error: float
+    """Its standard error (Hanley and McNeil 1982)."""
+    ece: float
+    """Expected calibration error over ten bins (Naeini et al. 2015)."""
+
+    @property
+    def is_informative(self) -> bool:
+        """Whether it is better than chance beyond two standard errors."""
+        return self.auroc - 2 * self.error > 0.5
+
+
+def question(desk: Desk, answer: Answer, number: int = 0) -> Prompt:
+    """Return the prompt that asks a policy whether an answer of its own is right; its moves are yes and no."""
+    text = f"{desk.prompt(answer.task)}\n\nAn answer: {quoted(answer.text)}\nIs it right? [{YES}] or [{NO}]:"
+    return Prompt(messages=(Message("user", text),), game=desk.game, seat=0, legal=(YES, NO), slot=(number, 0))
+
+
+def assess(agent: LanguageModelAgent, desk: Desk, answers: Sequence[Answer]) -> list[float]:
+    """Return the probability of yes, given that it says yes or no, for each answer; 1/2 where it says neither."""
+    rows = agent.move_probabilities([question(desk, answer, n) for n, answer in enumerate(answers)])
+    return [float(yes / (yes + no)) if yes + no > 0 else 0.5 for yes, no in rows]
+
+
+def verdicts(agent: LanguageModelAgent, desk: Desk, answers: Sequence[Answer]) -> list[Reply]:
+    """Return what a policy should have said of some answers: demonstrations to learn assessment from."""
+    found = []
+    for answer in answers:
+        word = YES if answer.is_right else NO
+        prompt_ids = agent.encode(question(desk, answer).messages)
+        found.append(Reply(text=f"[{word}]", prompt_ids=prompt_ids, ids=agent.encode_move(word)))
+    return found
+
+
+def calibration(assessed: Sequence[float], right: Sequence[bool]) -> Calibration:
+    """Return AUROC and calibration error of some assessments, 0 to 1. Raises ValueError for none."""
+    if not assessed or len(assessed) != len(right):
+        raise ValueError(f"{len(assessed)} assessments of {len(right)} answers; give one of each, and at least one")
+    p, is_right = np.asarray(assessed, dtype=np.float64), np.asarray(right, dtype=bool)
+    auroc = _auroc(p[is_right], p[~is_right])
+    n, m = int(is_right.sum()), int((~is_right).sum())
+    bins = np.minimum((p * BINS).astype(int), BINS - 1)
+    gaps = [
+        abs(p[bins == b].mean() - is_right[bins == b].mean()) * (bins == b).mean()
+        for b in range(BINS)
+        if (bins == b).any()
+    ]
+    return Calibration(auroc=auroc, error=_auroc_error(auroc, n, m), ece=float(sum(gaps)))
+
+
+def _auroc(high: np.ndarray, low: np.ndarray) -> float:
+    """Return the share of pairs in which the first is larger, ties half (Mann and Whitney 1947)."""
+    if not len(high) or not len(low):
+        return 0.5
+    return float((high[:, None] > low[None]).mean() + 0.5 * (high[:, None] == low[None]).mean())
+
+
+def _auroc_error(auroc: float, n: int, m: int) -> float:
+    if not n or not m:
+        return 0.5
+    q1, q2 = auroc / (2 - auroc), 2 * auroc**2 / (1 + auroc)
+    spread = auroc * (1 - auroc) + (n - 1) * (q1 - auroc**2) + (m - 1) * (q2 - auroc**2)
+    return math.sqrt(max(spread, 0.0) / (n * m))

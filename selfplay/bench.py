@@ -1,0 +1,228 @@
+"""A benchmark from words to a report: who enters, what is played, what is found. scripts/benchmark.py is its shell.
+
+Chosen: what is misspelt ends it before anything is played; what cannot be loaded is said in the table, and the others
+play. Everything in the report comes from the log, so a report can be made again, or from several logs at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from sparring.agents import AGENTS, Agent, LanguageModelAgent, make_agent
+from sparring.envs import Game, list_games, make, near, read_options
+
+from .findings import exact, regrets, skin_costs
+from .match_log import replay
+from .run_curves import curves, model_folder
+from .standings import Record, plain_label, standings, timing
+from .tournament import Entrant, Entry, said
+
+PACKAGES = ("sparring", "torch", "transformers", "numpy")
+SHOWN = 3
+"""Games of each match-up whose transcripts a report holds."""
+
+
+def enter(spec: str, settings: Mapping[str, Any] | None = None) -> Entrant:
+    """Return the player of a word: a name that `make_agent` takes, the folder of a run, or `NAME=` either.
+
+    A model that cannot be loaded is an entrant that is broken. Raises ValueError for a name that is misspelt.
+    """
+    name, equals, rest = spec.partition("=")
+    if not equals or "/" in name or ":" in name:
+        name, rest = spec, spec
+    try:
+        agent = make_agent(model_folder(rest), **({} if rest in AGENTS else settings or {}))
+    except Exception as error:
+        if isinstance(error, ValueError) and is_word(rest):
+            raise
+        return Entrant(name=name, agent=None, broken=said(error), spec=rest)
+    return Entrant(name=name, agent=agent, spec=rest)
+
+
+def is_word(spec: str) -> bool:
+    """Whether a player's name is neither a path, nor a hub's, nor an endpoint's, so that it can only be misspelt."""
+    return not ({"/", ":", "\\"} & set(spec) or Path(spec).exists())
+
+
+def enter_game(spec: str, *, skin: str | None = None, show_legal: bool | None = None) -> Entry:
+    """Return the game of a word: an id, with settings behind a question mark, as in `LiarsDice-v0?dice=2&faces=4`.
+
+    A game whose library is missing is an entry that is broken. Raises ValueError for an unknown id or setting.
+    """
+    id, _, options = spec.partition("?")
+    settings = read_options(word for word in options.split("&") if word)
+    if skin is not None and "skin" in settings:
+        raise ValueError(f"{spec!r} has its skin in its settings; give the skin there, or with --skins, not both")
+    label = spec if skin in (None, "plain") else f"{spec}[{skin}]"
+    try:
+        game = make(id, show_legal=show_legal, **settings, **({} if skin is None else {"skin": skin}))
+    except ImportError as error:
+        return Entry(label=label, game=None, broken=said(error))
+    return Entry(label=label, game=game)
+
+
+def enter_games(specs: Iterable[str], skins: Sequence[str] = (), *, show_legal: bool | None = None) -> list[Entry]:
+    """Return the games of some words in each of some skins; a game that lacks a skin is broken in it.
+
+    Raises ValueError, naming the near one, for a skin that no game here has.
+    """
+    plain = {spec: enter_game(spec, show_legal=show_legal) for spec in dict.fromkeys(specs)}
+    known = {"plain", *(skin for entry in plain.values() if entry.game is not None for skin in entry.game.skins)}
+    if unknown := set(skins) - known:
+        raise ValueError(f"no game here has the skin {min(unknown)!r}.{near(min(unknown), known)}")
+    return [
+        _in_skin(entry, skin, show_legal)
+        for entry in plain.values()
+        for skin in dict.fromkeys(skins if skins and entry.game is not None else ("plain",))
+    ]
+
+
+def _in_skin(plain: Entry, skin: str, show_legal: bool | None) -> Entry:
+    spec, game = plain.label, plain.game
+    if skin == "plain" or game is None:
+        return plain
+    if skin not in game.skins:
+        return Entry(label=f"{spec}[{skin}]", game=None, broken=f"it has no such skin, only {', '.join(game.skins)}")
+    return enter_game(spec, skin=skin, show_legal=show_legal)
+
+
+def header(entrants: Iterable[Entrant], entries: Iterable[Entry], *, retries: int = 0) -> dict[str, Any]:
+    """Return what a log says of its players and games, so that two logs can be told to be of the same."""
+    return {
+        "games": {e.label: {**about_game(e.game), "retries": retries} for e in entries if e.game is not None},
+        "players": {e.name: fingerprint(e.agent) for e in entrants if e.agent is not None},
+        "versions": versions(),
+    }
+
+
+def about_game(game: Game[Any]) -> dict[str, Any]:
+    """Return what makes two games the same: rules, range of rewards, and whether moves are listed."""
+    rules = game.rules if isinstance(game.rules, str) else "\n".join(game.rules)
+    return {
+        "id": game.name,
+        "rules": hashlib.sha256(rules.encode()).hexdigest()[:16],
+        "reward_range": list(game.reward_range),
+        "show_legal": game.show_legal,
+    }
+
+
+def fingerprint(agent: Agent) -> dict[str, Any]:
+    """Return what makes two players the same: of a language model a hash of its weights and how it samples."""
+    kind = {"kind": type(agent).__name__}
+    if not isinstance(agent, LanguageModelAgent):
+        # An endpoint says what it asks, and can vouch for no more.
+        return {**kind, **{key: value for key, value in vars(agent).items() if key in ("model", "url")}}
+    return {
+        **kind,
+        "weights": weights_hash(agent.model),
+        "temperature": agent.temperature,
+        "max_new_tokens": agent.max_new_tokens,
+    }
+
+
+def weights_hash(model: Any) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of all weights, names included."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        # A tensor without dimensions cannot be seen as bytes.
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what plays."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def report(
+    entrants: Sequence[Entrant],
+    entries: Sequence[Entry],
+    records: Sequence[Record],
+    headers: Sequence[Mapping[str, Any]],
+    *,
+    anchor: str | None = "random",
+    level: float = 0.95,
+    is_exact: bool = True,
+    suite: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return everything that a benchmark found, as plain data."""
+    games = {entry.label: entry.game for entry in entries if entry.game is not None}
+    ranges = {label: tuple(about["reward_range"]) for h in headers for label, about in h.get("games", {}).items()}
+    table = standings(records, ranges, anchor=anchor, level=level, players=[e.name for e in entrants])
+    skins = {label: plain for label in games if (plain := plain_label(label)) != label}
+    return {
+        "games": {entry.label: {"broken": entry.broken} for entry in entries},
+        "agents": {e.name: {"broken": e.broken, **_merged(headers, "players").get(e.name, {})} for e in entrants},
+        "versions": versions(),
+        "seeds": sorted({record["pair"][0] for record in records}),
+        "retries": sorted({record["retries"] for record in records}),
+        "standings": table,
+        "exact": exact(entrants, games) if is_exact else {},
+        "regret": regrets(records, games, level),
+        "skins": skin_costs(records, skins, ranges, table["staked"], level),
+        "curves": curves(entrants),
+        "transcripts": transcripts(records, games),
+        "timing": timing(records),
+        **({} if suite is None else {"suite": suite}),
+        **(more or {}),
+    }
+
+
+def _merged(headers: Iterable[Mapping[str, Any]], kind: str) -> dict[str, Any]:
+    return {name: about for header in headers for name, about in header.get(kind, {}).items()}
+
+
+def transcripts(records: Iterable[Record], games: Mapping[str, Game[Any]]) -> list[dict[str, Any]]:
+    """Return the first games of each match-up with what each seat was shown, by playing them again."""
+    found: list[dict[str, Any]] = []
+    seen: dict[tuple[str, ...], int] = {}
+    for record in records:
+        matchup = tuple(record["pair"][1:4])
+        if matchup[0] not in games or seen.get(matchup, 0) >= SHOWN:
+            continue
+        seen[matchup] = seen.get(matchup, 0) + 1
+        for which, game in enumerate(record["games"]):
+            turns = replay(record, which, games[matchup[0]])
+            shown = [
+                {"seat": seat, "prompt": prompt, "reply": reply, "problem": turn["problem"]}
+                for (seat, prompt, reply), turn in zip(turns, game["turns"], strict=True)
+            ]
+            about = {key: game[key] for key in ("players", "rewards", "ending", "offender", "why")}
+            found.append(
+                {"game": matchup[0], "seed": record["pair"][0], "pair": record["pair"][4], **about, "turns": shown}
+            )
+    return found
+
+
+def recorded_games(headers: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """Return the games that some logs are of, as far as they can be made here."""
+    games = {label: about for header in headers for label, about in header.get("games", {}).items()}
+    return [_recorded_game(label, about) for label, about in games.items()]
+
+
+def _recorded_game(label: str, about: Mapping[str, Any]) -> Entry:
+    spec = plain_label(label)
+    try:
+        return enter_game(spec, skin=label[len(spec) + 1 : -1] or None, show_legal=about["show_legal"])
+    except ValueError as error:
+        return Entry(label=label, game=None, broken=said(error))
+
+
+def known_names() -> str:
+    """Return what can be entered, for help texts."""
+    return f"players: {', '.join(sorted(AGENTS))}, a folder, a hub name; games: {', '.join(list_games())}"

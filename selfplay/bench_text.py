@@ -1,0 +1,215 @@
+"""A benchmark's report in words: Markdown, which the terminal shows as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+Report = Mapping[str, Any]
+
+TINY = 1e-9
+"""Below this a figure is rounding, and is shown as 0."""
+
+
+def markdown(report: Report) -> str:
+    """Return the whole report as Markdown."""
+    parts = [
+        "# Benchmark",
+        _about(report),
+        _ratings(report),
+        *_by_game(report),
+        _players(report),
+        _meetings(report),
+        _metagame(report),
+        _exact(report),
+        _intervals("Minimax regret a move, in rewards", report["regret"]),
+        _intervals("Score lost in another wording, a game, 0 to 1", report["skins"]),
+        _sprt(report),
+        _probe(report),
+        _broken(report),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _about(report: Report) -> str:
+    table = report["standings"]
+    lines = [
+        f"{table['pairs']:,} pairs of games: one deal, both seats. Intervals are of {table['level']:.0%}, by pair.",
+        ", ".join(f"{name} {number}" for name, number in report["versions"].items()) + ".",
+    ]
+    if suite := report.get("suite"):
+        lines.append(f"Suite {suite['name']}, manifest {suite['hash']}.")
+    if table["staked"]:
+        games = ", ".join(table["staked"])
+        lines.append(f"In games of stakes ({games}) ratings are of what was won, not of how often; see the rewards.")
+    return "\n".join(lines)
+
+
+def _ratings(report: Report) -> str:
+    return _rating_table("Ratings, all games", report["standings"]["ratings"], report)
+
+
+def _by_game(report: Report) -> list[str]:
+    tables = report["standings"]["by_game"]
+    return [_rating_table(f"Ratings, {game}", table, report, game) for game, table in tables.items()]
+
+
+def _rating_table(title: str, table: Report | None, report: Report, game: str | None = None) -> str:
+    if not table:
+        return ""
+    if "none" in table:
+        return f"## {title}\n\nNone: {table['none']}."
+    rewards = report["standings"]["rewards"].get(game, {}) if game else {}
+    heads = ["player", "Elo", "interval", "games"] + ["reward a game"] * bool(rewards)
+    rows = [
+        [
+            name,
+            f"{r['elo']:+.0f}" if r["low"] is not None and r["high"] is not None else one_sided(r),
+            span(r),
+            r["games"],
+        ]
+        + ([with_span(rewards[name])] if name in rewards else [])
+        for name, r in table["players"].items()
+    ]
+    anchor = f"{table['anchor']} is at 0" if table["anchor"] else "the mean is at 0"
+    seats = "; ".join(f"{label} {r['elo']:+.0f} ({span(r)})" for label, r in table["seat"].items())
+    return f"## {title}\n\n{rows_of(heads, rows)}\n\nElo, {anchor}. Sitting in seat 0 is worth: {seats}."
+
+
+def one_sided(rating: Report) -> str:
+    """Return a rating that games bound on one side, or on none."""
+    if rating["low"] is not None:
+        return f"above {rating['low']:+.0f}"
+    return f"below {rating['high']:+.0f}" if rating["high"] is not None else "unknown"
+
+
+def span(rating: Report) -> str:
+    """Return an interval in Elo."""
+    low, high = rating["low"], rating["high"]
+    return f"{'no bound' if low is None else f'{low:+.0f}'} to {'no bound' if high is None else f'{high:+.0f}'}"
+
+
+def with_span(mean: Report, digits: int = 3) -> str:
+    """Return a mean with its interval."""
+    if mean["low"] is None:
+        return signed(mean["mean"], digits)
+    middle, low, high = (signed(mean[key], digits) for key in ("mean", "low", "high"))
+    return f"{middle} ({low} to {high})"
+
+
+def rows_of(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(map(in_a_cell, line))} |" for line in lines)
+
+
+def in_a_cell(text: object) -> str:
+    """Return text that stays in its cell and does nothing: reasons may quote what a server or a model wrote.
+
+    >>> in_a_cell("a|b\\x1b[31m<i>\\u202e")
+    'a\\\\|b [31m&lt;i> '
+    """
+    shown = "".join(c if c.isprintable() else " " for c in str(text))
+    return shown.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _players(report: Report) -> str:
+    heads = ("player", "games", "won", "drawn", "lost on the board", "lost by an illegal reply", "truncated", "void")
+    more = ("illegal replies", "moves", "tokens a reply", "characters a reply", "seconds a move")
+    means = ("tokens_a_reply", "characters_a_reply")
+    keys = ("games", "won", "drawn", "lost_on_board", "lost_illegal", "truncated", "void", "illegal_replies", "moves")
+    rows = [
+        [name, *(player[k] for k in keys), *(number(player[k]) for k in means), number(report["timing"].get(name))]
+        for name, player in report["standings"]["players"].items()
+    ]
+    return f"## How games went\n\n{rows_of((*heads, *more), rows)}"
+
+
+def number(value: float | None) -> str:
+    """Return a number of any size with three digits, or a dash; what is only rounding is 0."""
+    if value is None:
+        return "-"
+    return "0" if abs(value) < TINY else f"{value:.3g}"
+
+
+def signed(value: float, digits: int) -> str:
+    """Return a number with its sign; 0 has none.
+
+    >>> signed(0.25, 3), signed(-1e-17, 3)
+    ('+0.250', '0.000')
+    """
+    text = f"{value:+.{digits}f}"
+    return text if float(text) else f"{0:.{digits}f}"
+
+
+def _meetings(report: Report) -> str:
+    rows = [
+        [m["game"], m["one"], m["other"], *(" / ".join(map(str, seat)) for seat in m["seats"])]
+        for m in report["standings"]["meetings"]
+    ]
+    heads = ("game", "A", "B", "A in seat 0: won / drawn / lost", "A in seat 1: won / drawn / lost")
+    return f"## Meetings\n\n{rows_of(heads, rows)}" if rows else ""
+
+
+def _metagame(report: Report) -> str:
+    found = report["standings"]["metagame"]
+    if found is None or len(found["alpha_rank"]) < 3:
+        return ""
+    rows = [
+        [name, *(f"{found[key][name]:.3f}" for key in ("alpha_rank", "nash_weight", "nash_score"))]
+        for name in sorted(found["nash_score"], key=lambda n: -found["nash_score"][n])
+    ]
+    heads = ("player", "alpha-rank", "Nash averaging: weight", "score against it")
+    cyclic = f"{found['cyclic_share']:.1%} of the log-odds are cycles that no rating explains."
+    return f"## Who beats whom\n\n{rows_of(heads, rows)}\n\n{cyclic}"
+
+
+def _exact(report: Report) -> str:
+    lines = []
+    for game, found in report["exact"].items():
+        if "none" in found:
+            continue
+        for name, value in found.items():
+            cells = [game, name, number(value.get("nashconv")), number(value.get("nashconv_legal"))]
+            lines.append([*cells, value.get("none", "")])
+    heads = ("game", "player", "NashConv", "of legal play", "")
+    return f"## Exploitability, exact\n\n{rows_of(heads, lines)}" if lines else ""
+
+
+def _intervals(title: str, found: Report) -> str:
+    rows = [[game, name, with_span(mean)] for game, players in found.items() for name, mean in players.items()]
+    return f"## {title}\n\n{rows_of(('game', 'player', 'mean'), rows)}" if rows else ""
+
+
+def _sprt(report: Report) -> str:
+    found = report.get("sprt")
+    return f"## Is {found['b']} better than {found['a']}?\n\n{sprt_said(found)}" if found else ""
+
+
+def sprt_said(found: Report) -> str:
+    """Return what a sequential test found, in plain words."""
+    (low, high), (lower, upper) = found["bounds"], found["limits"]
+    a, b = found["a"], found["b"]
+    said = {
+        None: f"Not decided yet: play more pairs to tell whether {b} is better than {a}.",
+        "better": f"Yes: the games speak for {b} being better than {a} by {high:g} Elo, and against {low:g}.",
+        "not better": f"No: the games speak for {b} being better than {a} by {low:g} Elo at most, not {high:g}.",
+    }
+    return (
+        f"{said[found['decision']]} The log-likelihood ratio is {found['llr']:+.2f} after {found['pairs']} pairs; the "
+        f"test ends at {lower:+.2f} or {upper:+.2f}."
+    )
+
+
+def _probe(report: Report) -> str:
+    found = report.get("probe", [])
+    rows = [[p["game"], p["player"], p["games"], p.get("none") or with_span(p["reward"])] for p in found]
+    heads = ("game", "player", "games of training", "what the exploiter wins a game")
+    return f"## A fresh exploiter\n\n{rows_of(heads, rows)}" if rows else ""
+
+
+def _broken(report: Report) -> str:
+    rows = [["player", name, about["broken"]] for name, about in report["agents"].items() if about["broken"]]
+    rows += [["game", name, about["broken"]] for name, about in report["games"].items() if about["broken"]]
+    rows += [["void games", count, why] for why, count in report["standings"]["void"].items()]
+    return f"## What did not work\n\n{rows_of(('what', '', 'why'), rows)}" if rows else ""

@@ -1,0 +1,298 @@
+"""The loop of self-evolution: acquire, refine, update, evaluate, and let the evaluation set the next objective.
+
+The survey of Tao et al. 2024 (arXiv 2404.14387) describes every self-evolving model by it. A method acquires and
+refines; the learner updates; a probe on fresh tasks evaluates; a gate lets the candidate in or rolls it back; and the
+evaluation writes the task distribution of the next generation. Left out: objectives that a model sets itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from torch import Tensor
+
+from sparring.agents import LanguageModelAgent, mix, uniform
+
+from .answering import Desk
+from .archive import Archive
+from .funnel import Funnel
+from .gate import Admission, Gate
+from .learner import Learner, Objective, Report
+from .skills import HIDDEN, Curriculum, Scores, Skill, probe, read_skill, weights_of
+
+MODULES = ("tasks", "solutions", "feedback", "refinement", "update", "evaluation", "objective")
+"""What the survey says a loop is made of; each is fixed by the user or set by the model."""
+
+
+Step = Callable[[Learner], Report]
+"""Takes one or more updates and reports what happened."""
+
+
+def step(objective: Objective, items: Sequence[Any]) -> Step:
+    """Return one update: what is minimised over some items, of which there is at least one."""
+    return lambda learner: learner.update(items, objective)
+
+
+@dataclass(slots=True)
+class Experience:
+    """What a method acquired and refined in a generation."""
+
+    steps: Iterable[Step]
+    """Updates to take, in order; made when they are taken."""
+    funnel: Funnel = field(default_factory=Funnel)
+    metrics: dict[str, float] = field(default_factory=dict)
+    restart: bool = False
+    """Whether the candidate is trained from the policy that the run began with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """What a method may look at in a generation."""
+
+    generation: int
+    seed: int
+    """Of this generation; the same for the same run."""
+    agent: LanguageModelAgent
+    learner: Learner
+    desk: Desk
+    curriculum: Curriculum
+    weights: Mapping[Skill, float]
+    """The objective: how much of its tasks should come from each skill. Written by the last evaluation."""
+    archive: Archive
+
+
+class Method(Protocol):
+    """A way to make experience of one's own."""
+
+    name: str
+    modules: Mapping[str, str]
+    """Which of `MODULES` the model sets, and by what; the others are fixed by the user."""
+
+    def gather(self, round: Round) -> Experience:
+        """Acquire and refine: return what is to be learned in this generation."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs, as plain data."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        ...
+
+
+class Progress(NamedTuple):
+    """Where a run is between two generations."""
+
+    generation: int
+    """How many there were."""
+    weights: Mapping[Skill, float]
+    """The objective of the next one."""
+    best: Mapping[Skill, float]
+    """The best accuracy that each skill has had."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        pairs = {"weights": self.weights, "best": self.best}
+        return {"generation": self.generation} | {k: {str(s): v for s, v in d.items()} for k, d in pairs.items()}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Progress:
+        """Return what `as_dict` had returned."""
+        weights, best = ({read_skill(s): v for s, v in found[name].items()} for name in ("weights", "best"))
+        return cls(found["generation"], weights, best)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationReport:
+    """One turn of the loop."""
+
+    progress: Progress
+    """Where the run is after it; generation 0 is the policy as it began, with no method."""
+    method: str
+    admission: Admission
+    before: Scores
+    """The policy on the probe of this generation."""
+    after: Scores
+    """The candidate on the same tasks; where there was none, the policy."""
+    hidden: Scores
+    """Whoever is the policy now, on tasks that no gate and no objective looks at."""
+    funnel: dict[str, int]
+    metrics: dict[str, float]
+
+    @property
+    def generation(self) -> int:
+        """Its number."""
+        return self.progress.generation
+
+    @property
+    def weights(self) -> Mapping[Skill, float]:
+        """The objective of the next generation."""
+        return self.progress.weights
+
+
+class Snapshot:
+    """A learner as it was, to go back to."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        self.state = learner.state_dict()
+        """What of it is plain data."""
+        self.tensors: dict[str, dict[str, Tensor]] = {
+            part: {name: tensor.detach().clone() for name, tensor in named.items()}
+            for part, named in learner.tensors().items()
+        }
+        """Its tensors, by part and name."""
+
+    def restore(self) -> None:
+        """Make the learner what it was; the snapshot can be gone back to again."""
+        self._learner.load(self.tensors, self.state)
+
+
+def evolve(
+    agent: LanguageModelAgent,
+    learner: Learner,
+    methods: Mapping[str, tuple[Method, float]] | Method,
+    curriculum: Curriculum,
+    *,
+    generations: int,
+    gate: Gate | None = None,
+    archive: Archive | None = None,
+    probe_tasks: int = 64,
+    samples: int = 1,
+    hidden_tasks: int = 128,
+    hidden_samples: int = 1,
+    bonus: float = 1.0,
+    is_adaptive: bool = True,
+    seed: int = 0,
+    skin: str = "brief",
+    progress: Progress | None = None,
+    start: Snapshot | None = None,
+) -> Iterator[GenerationReport]:
+    """Let a policy evolve; yields a report a generation, the first of the policy as it is.
+
+    Args:
+        agent: the policy, which is updated in place; a candidate that is not let in is rolled back.
+        learner: how it is updated.
+        methods: a method, or several by name with weights: each generation draws one.
+        curriculum: the skills that count.
+        generations: turns of the loop.
+        gate: lets candidates in; None lets every one in.
+        archive: where kept samples go; None is one in memory.
+        probe_tasks: fresh tasks a skill at each evaluation.
+        samples: answers a task at each evaluation.
+        hidden_tasks: tasks a skill that only reports look at.
+        hidden_samples: answers to each, for pass@k.
+        bonus: how much a skill that dropped is trained more, see `weights_of`.
+        is_adaptive: whether the evaluation writes the next objective; else every skill counts alike.
+        seed: of everything.
+        skin: the wording in which tasks are asked.
+        progress: where a run that is taken up again was; None begins.
+        start: the policy that the run began with, for methods that train from it; None is the policy as it is.
+
+    Raises ValueError for a number of generations below 1.
+    """
+    if generations < 1:
+        raise ValueError(f"generations must be 1 or more, not {generations}")
+    named = methods if isinstance(methods, Mapping) else {methods.name: (methods, 1.0)}
+    desk, archive = Desk(curriculum.families.values(), skin=skin), Archive() if archive is None else archive
+    start = Snapshot(learner) if start is None else start
+    weights = dict.fromkeys(curriculum.skills, 1.0 / len(curriculum.skills))
+    best: dict[Skill, float] = {}
+
+    def hidden() -> Scores:
+        return probe(agent, desk, curriculum, tasks=hidden_tasks, number=0, samples=hidden_samples, stream=HIDDEN)
+
+    if progress is None:
+        scores = probe(agent, desk, curriculum, tasks=probe_tasks, number=0, samples=samples)
+        begun = Admission(True, "the policy as it began")
+        yield _report(Progress(0, weights, best), "", begun, scores, scores, hidden(), Experience(()))
+    else:
+        weights, best = dict(progress.weights), dict(progress.best)
+    for generation in range(1 + (progress.generation if progress else 0), generations + 1):
+        method = draw_method(named, mix(seed, generation))
+        here = Round(
+            generation=generation,
+            seed=mix(seed, generation),
+            agent=agent,
+            learner=learner,
+            desk=desk,
+            curriculum=curriculum,
+            weights=weights,
+            archive=archive,
+        )
+        before = probe(agent, desk, curriculum, tasks=probe_tasks, number=generation, samples=samples)
+        found = method.gather(here)
+        kept = Snapshot(learner)
+        if found.restart:
+            start.restore()
+        found.metrics |= learn(learner, found.steps)
+        after = probe(agent, desk, curriculum, tasks=probe_tasks, number=generation, samples=samples)
+        admission = Admission(True, "there is no gate") if gate is None else gate.judge(before, after)
+        if not admission.accepted:
+            kept.restore()
+        scores = after if admission.accepted else before
+        if is_adaptive:
+            weights = weights_of(scores, best, bonus=bonus)
+        best = {s: max(best.get(s, 0.0), scores.accuracy(s)) for s in curriculum.skills}
+        now = Progress(generation, dict(weights), dict(best))
+        yield _report(now, method.name, admission, before, after, hidden(), found)
+
+
+def _report(
+    progress: Progress,
+    method: str,
+    admission: Admission,
+    before: Scores,
+    after: Scores,
+    hidden: Scores,
+    found: Experience,
+) -> GenerationReport:
+    return GenerationReport(
+        progress=progress,
+        method=method,
+        admission=admission,
+        before=before,
+        after=after,
+        hidden=hidden,
+        funnel=found.funnel.as_dict(),
+        metrics=dict(found.metrics),
+    )
+
+
+def draw_method(methods: Mapping[str, tuple[Method, float]], key: int) -> Method:
+    """Return a method in proportion to its weight. Raises ValueError if no weight is above 0."""
+    whole = sum(weight for _, weight in methods.values())
+    if not whole > 0 or any(weight < 0 for _, weight in methods.values()):
+        raise ValueError("give the methods weights of 0 or more, one of them above 0")
+    left = uniform(key) * whole
+    for method, weight in methods.values():
+        left -= weight
+        if left < 0:
+            return method
+    return next(method for method, weight in reversed(list(methods.values())) if weight > 0)
+
+
+def learn(learner: Learner, steps: Iterable[Step]) -> Report:
+    """Take some updates, and return the mean of what they report."""
+    reports = [take(learner) for take in steps]
+    names = {name for report in reports for name in report}
+    found = {f"update/{n}": sum(r.get(n, 0.0) for r in reports) / len(reports) for n in sorted(names)}
+    return {**found, "updates": float(len(reports))}
+
+
+def autonomy(methods: Iterable[Method], *, is_adaptive: bool) -> tuple[str, dict[str, str]]:
+    """Return how autonomous a run is, in the survey's words, and who sets each module.
+
+    Low: the user sets the objective and all modules. Medium: the user sets the objective only. High: the model sets
+    that too. Where a model sets some modules it is called low with medium elements: no more is claimed than is so.
+    """
+    found = dict.fromkeys(MODULES, "fixed by the user")
+    for method in methods:
+        found |= {module: f"set by the model: {how}" for module, how in method.modules.items()}
+    if is_adaptive:
+        found["objective"] = "weights of the user's skills are set by the evaluation"
+    free = [module for module, who in found.items() if who != "fixed by the user"]
+    return f"low, with medium elements ({', '.join(free)})" if free else "low", found

@@ -1,0 +1,330 @@
+"""A run of self-evolution: its settings, its parts put together, its folder, and how it is taken up again.
+
+Chosen: the model, the game of one seat and the learner are those of scripts/train.py; a generation is a checkpoint.
+Left out: several processes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from sparring.agents import AGENTS, LanguageModelAgent, is_endpoint, make_agent, tiny_agent
+from sparring.envs import Game, make, near
+from sparring.envs.contest import Contest
+from sparring.envs.proposer import Proposer
+
+from .answering import Desk
+from .archive import Archive
+from .checkpoint import load_checkpoint, save_checkpoint
+from .evolve import GenerationReport, Method, Progress, Snapshot, autonomy, evolve
+from .gate import Gate
+from .learner import Learner
+from .policy_gradient import PolicyGradient
+from .preference import Preference
+from .rules import make_rule
+from .runs import free_folder, strict, write_whole
+from .self_improving import SelfImproving
+from .self_instruct import SelfInstruct
+from .self_play import SelfPlay
+from .self_training import PRESETS, SelfTraining, imitation_steps, seed_data
+from .settings import read_numbers, setting
+from .skills import Curriculum, Skill, read_skill
+
+METHODS = ("self-training", "self-instruct", "self-improving", "self-play")
+SEEDS = 1 << 20
+"""Number of the draw from which labelled tasks come."""
+
+
+@dataclass
+class EvolveSettings:
+    """All there is to set. The defaults are Self-Training on sums of two digits."""
+
+    method: list[str] = field(
+        default_factory=lambda: ["self-training"],
+        metadata={"help": f"one of {', '.join(METHODS)}, or several with weights: self-play=0.5 self-improving=0.5"},
+    )
+    skills: list[str] = field(
+        default_factory=lambda: ["arithmetic-2"],
+        metadata={"help": "what counts: families with levels, as arithmetic-2"},
+    )
+    model: str = setting("tiny", "tiny (made from nothing), a model directory, or a hub name")
+    seed: int = setting(0, "of everything")
+    generations: int = setting(5, "turns of the loop")
+    seed_tasks: int = setting(400, "labelled tasks that the policy begins with")
+    seed_steps: int = setting(200, "steps of imitating them before the first generation")
+    probe_tasks: int = setting(64, "fresh tasks a skill at each evaluation")
+    hidden_tasks: int = setting(200, "tasks a skill that only reports look at")
+    hidden_samples: int = setting(4, "answers to each, for pass@k")
+    gate_margin: float | None = setting(0.1, "how far a skill may drop; none: no gate")
+    adaptive: bool = setting(True, "whether the evaluation writes the next task distribution")
+    bonus: float = setting(1.0, "how much a skill that dropped is trained more")
+    prompts: int = setting(256, "tasks a generation (self-training), an update (self-improving), or proposals")
+    samples: int = setting(8, "answers a task")
+    preset: str | None = setting(None, "of self-training: star, rest-em, ttrl or scpo")
+    keep: str = setting("verifier", "of self-training: verifier, majority, confidence, length or none")
+    threshold: float = setting(0.5, "of that filter")
+    cap: int = setting(1, "of self-training: most answers kept a prompt")
+    learn: str = setting("imitate", "of self-training: imitate, reinforce or prefer")
+    restart: bool = setting(False, "of self-training: train from the first policy in every generation")
+    steps: int = setting(100, "of self-training: steps of imitation a generation")
+    batch: int = setting(64, "of imitation: samples a step")
+    updates: int = setting(4, "of self-improving and self-play: updates a generation")
+    assess: str = setting("none", "of self-improving: none, log or reward")
+    novelty: float = setting(0.7, "of self-instruct: most ROUGE-L to any task of the pool")
+    band_low: float = setting(0.25, "of self-instruct: least share of right answers")
+    band_high: float = setting(0.75, "of self-instruct: greatest share of right answers")
+    reward: str = setting("learnability", "of self-instruct's proposers: learnability, azr, r_zero, spice, ...")
+    game: str = setting("KuhnPoker-v0", "of self-play")
+    games: int = setting(256, "of self-play: games an update")
+    rule: str = setting("ppo", "of self-play: an update rule")
+    lr: float = setting(2e-3, "learning rate")
+    momentum: float = setting(0.9, "first beta of AdamW")
+    hidden: int = setting(64, "width of the tiny model")
+    layers: int = setting(2, "depth of the tiny model")
+    max_new_tokens: int = setting(16, "most tokens of an answer or a proposal")
+    device: str | None = setting(None, "of a loaded model: cpu, cuda, ...")
+    dtype: str = setting("float32", "of a loaded model")
+    lora: int = setting(0, "rank of LoRA adapters on a frozen base; 0 trains all weights")
+    out: str | None = setting(None, "run folder; a new one below runs/ if not given")
+    resume: str | None = setting(None, "run folder to go on with")
+
+
+class EvolveRun:
+    """One run. `prepare`, then `evolve`, both generators, and `close` in any case."""
+
+    def __init__(self, settings: EvolveSettings, *, say: Callable[[str], None] = print) -> None:
+        """Check the settings and make the parts. Raises ValueError for what cannot work, naming the near name."""
+        self.say = say
+        self.resumed = settings.resume is not None
+        self.path, settings = _folder(settings)
+        self.settings = s = settings
+        self.curriculum = Curriculum([read_skill(word) for word in s.skills], seed=s.seed)
+        self.desk = Desk(self.curriculum.families.values())
+        self.agent = make_player(s, self.curriculum)
+        objective = Preference("sigmoid", beta=0.5) if s.learn == "prefer" or s.preset == "scpo" else PolicyGradient()
+        self.learner = Learner(self.agent, objective, lr=s.lr, betas=(s.momentum, 0.99), seed=s.seed)
+        self.methods = make_methods(s, self.curriculum)
+        self.archive = Archive(self.path / "archive.jsonl")
+        self.reports: list[dict[str, Any]] = []
+        self.progress: Progress | None = None
+        self.start: Snapshot | None = None
+        self.level, self.modules = autonomy([m for m, _ in self.methods.values()], is_adaptive=s.adaptive)
+        say(f"autonomy: {self.level}")
+        for module, who in self.modules.items():
+            say(f"  {module}: {who}")
+        if self.resumed:
+            self._restore()
+
+    def _restore(self) -> None:
+        found = load_checkpoint(
+            self.path / "checkpoints", on_skip=lambda path, why: self.say(f"{path} is skipped: {why}")
+        )
+        if found is None:
+            self.archive.cut(0)
+            self.say("there is no whole checkpoint; starting anew")
+            return
+        state = found.state
+        parts = list(self.learner.tensors())
+        self.start = Snapshot(self.learner)
+        self.start.tensors = {part: found.tensors(f"start-{part}") for part in parts}
+        self.start.state = state["start"]
+        self.learner.load({part: found.tensors(part) for part in parts}, state["learner"])
+        self.progress = Progress.from_dict(state["progress"])
+        self.archive.cut(state["archive"])
+        self.reports = state["reports"]
+        for name, (method, _) in self.methods.items():
+            method.load_state_dict(state["methods"][name])
+        self.say(f"going on after generation {self.progress.generation}")
+
+    def prepare(self) -> Iterator[float]:
+        """Let the policy imitate the labelled tasks; yields each step's loss."""
+        if self.progress is not None:
+            return
+        s = self.settings
+        tasks = self.curriculum.mixed(dict.fromkeys(self.curriculum.skills, 1.0), s.seed_tasks, number=SEEDS)
+        self.archive.add(seed_data(tasks, self.desk, self.agent))
+        for take in imitation_steps(self.archive, s.seed, s.seed_steps, s.batch):
+            yield take(self.learner)["loss"]
+
+    def evolve(self) -> Iterator[GenerationReport]:
+        """Run the loop; yields each generation once it is written down."""
+        s = self.settings
+        self.start = self.start or Snapshot(self.learner)
+        for report in evolve(
+            self.agent,
+            self.learner,
+            self.methods,
+            self.curriculum,
+            generations=s.generations,
+            gate=None if s.gate_margin is None else Gate(margin=s.gate_margin),
+            archive=self.archive,
+            probe_tasks=s.probe_tasks,
+            hidden_tasks=s.hidden_tasks,
+            hidden_samples=s.hidden_samples,
+            bonus=s.bonus,
+            is_adaptive=s.adaptive,
+            seed=s.seed,
+            progress=self.progress,
+            start=self.start,
+        ):
+            self.reports.append(record(report))
+            self._save(report)
+            yield report
+
+    def _save(self, report: GenerationReport) -> None:
+        assert self.start is not None
+        tensors = dict(self.learner.tensors()) | {f"start-{part}": named for part, named in self.start.tensors.items()}
+        state = {
+            "learner": self.learner.state_dict(),
+            "start": self.start.state,
+            "progress": report.progress.as_dict(),
+            "archive": len(self.archive),
+            "reports": strict(self.reports),
+            "methods": {name: method.state_dict() for name, (method, _) in self.methods.items()},
+        }
+        save_checkpoint(self.path / "checkpoints", report.generation, tensors=tensors, state=state, keep=2)
+        lines = [json.dumps(strict(found)) for found in self.reports]
+        write_whole(self.path / "generations.jsonl", "\n".join(lines) + "\n")
+
+    def close(self, *, finished: bool) -> dict[str, Any]:
+        """Save the model and return the summary, which is written too."""
+        self.agent.save_pretrained(self.path / "model")
+        first, last = self.reports[0], self.reports[-1]
+        summary = {
+            "finished": finished,
+            "methods": list(self.methods),
+            "autonomy": self.level,
+            "modules": self.modules,
+            "generations": last["generation"],
+            "accepted": sum(r["accepted"] for r in self.reports[1:]),
+            **{f"{name}_start": first["hidden"][name] for name in ("mean", "worst")},
+            **{name: last["hidden"][name] for name in last["hidden"] if name != "table"},
+            "archive": len(self.archive),
+        }
+        write_whole(self.path / "summary.json", json.dumps(strict(summary), indent=2) + "\n")
+        return summary
+
+
+def make_player(settings: EvolveSettings, curriculum: Curriculum) -> LanguageModelAgent:
+    """Return the policy, with the words of all that it will be asked if it is made from nothing."""
+    s = settings
+    if s.model != "tiny":
+        agent = _load(s)
+        if s.lora:
+            from sparring.agents import add_lora
+
+            add_lora(agent, r=s.lora)
+        return agent
+    games: list[Game[Any]] = []
+    for skill in curriculum.skills:
+        games.append(Contest(task=skill.family, level=skill.level, single=True, skin="brief"))
+        if "self-instruct" in weights_of_methods(s):
+            games.append(Proposer(task=skill.family, level=skill.level, shown=8, skin="brief"))
+    if "self-play" in weights_of_methods(s):
+        games.append(make(s.game))
+    return tiny_agent(games, seed=s.seed, hidden=s.hidden, layers=s.layers, max_new_tokens=s.max_new_tokens)
+
+
+def _load(settings: EvolveSettings) -> LanguageModelAgent:
+    if settings.model in AGENTS or is_endpoint(settings.model):
+        raise ValueError(f"{settings.model} is no language model whose weights are here, so it cannot evolve")
+    more = {"device": settings.device, "dtype": settings.dtype, "max_new_tokens": settings.max_new_tokens}
+    agent = make_agent(settings.model, **more)
+    assert isinstance(agent, LanguageModelAgent)
+    return agent
+
+
+def weights_of_methods(settings: EvolveSettings) -> dict[str, float]:
+    """Return the weight of each method. Raises ValueError, naming the near one, for a method that is none."""
+    words = [word if "=" in word else f"{word}=1" for word in settings.method]
+    found = {name: weight or 0.0 for name, weight in read_numbers(words, "method").items()}
+    for name in found:
+        if name not in METHODS:
+            raise ValueError(f"unknown method {name!r}.{near(name, METHODS)}")
+    return found
+
+
+def make_methods(settings: EvolveSettings, curriculum: Curriculum) -> dict[str, tuple[Method, float]]:
+    """Return the methods with their weights."""
+    s = settings
+    preset: dict[str, Any] = {}
+    if s.preset is not None:
+        if s.preset not in PRESETS:
+            raise ValueError(f"unknown preset {s.preset!r}.{near(s.preset, PRESETS)}")
+        preset = dict(PRESETS[s.preset])
+    training = {name: getattr(s, name) for name in ("samples", "keep", "threshold", "cap", "learn", "restart")} | preset
+    makers: dict[str, Callable[[], Method]] = {
+        "self-training": lambda: SelfTraining(prompts=s.prompts, steps=s.steps, batch=s.batch, **training),
+        "self-instruct": lambda: SelfInstruct(
+            seeds=[t for k in curriculum.skills for t in _pool(curriculum, k, s.seed_tasks)],
+            proposals=s.prompts,
+            samples=s.samples,
+            novelty=s.novelty,
+            band=(s.band_low, s.band_high),
+            reward=s.reward,
+        ),
+        "self-improving": lambda: SelfImproving(
+            prompts=s.prompts, samples=s.samples, updates=s.updates, assess=s.assess
+        ),
+        "self-play": lambda: SelfPlay(
+            game=make(s.game), rule=lambda learner: make_rule(s.rule, learner), games=s.games, updates=s.updates
+        ),
+    }
+    return {name: (makers[name](), weight) for name, weight in weights_of_methods(s).items()}
+
+
+def _pool(curriculum: Curriculum, skill: Skill, count: int) -> list[Any]:
+    """Return the seed pool of a skill: the labelled tasks are all it is made of."""
+    tasks = curriculum.mixed(dict.fromkeys(curriculum.skills, 1.0), count, number=SEEDS)
+    return [task for task in tasks if (task.family, task.level) == skill]
+
+
+def record(report: GenerationReport) -> dict[str, Any]:
+    """Return a report as plain data."""
+    hidden = report.hidden
+    samples = len(next(iter(hidden.right.values()))[0])
+    passes = {f"pass@{k}": hidden.pass_at(k) for k in sorted({1, samples})}
+    return {
+        "generation": report.generation,
+        "method": report.method,
+        "accepted": report.admission.accepted,
+        "why": report.admission.why,
+        "before": report.before.mean,
+        "after": report.after.mean,
+        "hidden": {"mean": hidden.mean, "worst": hidden.worst, **passes, "table": hidden.table()},
+        "weakness": report.after.table(),
+        "weights": {str(skill): weight for skill, weight in report.weights.items()},
+        "funnel": report.funnel,
+        "metrics": {name: float(np.float64(value)) for name, value in report.metrics.items()},
+    }
+
+
+def _folder(settings: EvolveSettings) -> tuple[Path, EvolveSettings]:
+    """Return the run's folder and its settings: new ones, or those that it was begun with."""
+    if settings.resume is not None:
+        path = Path(settings.resume)
+        given = [
+            f.name for f in fields(EvolveSettings) if getattr(settings, f.name) != getattr(EvolveSettings(), f.name)
+        ]
+        if given != ["resume"]:
+            raise ValueError(
+                f"a run goes on with its own settings; leave out {', '.join(n for n in given if n != 'resume')}"
+            )
+        if not (path / "config.yaml").is_file():
+            raise ValueError(f"{path} holds no run to go on with (no config.yaml)")
+        return path, EvolveSettings(**yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8")))
+    name = f"evolve-{'-'.join(weights_of_methods(settings))}-seed{settings.seed}"
+    path = Path(settings.out or free_folder("runs", name))
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"{path} is not empty; choose another --out, or --resume it")
+    path.mkdir(parents=True, exist_ok=True)
+    kept = {k: v for k, v in asdict(settings).items() if k not in ("out", "resume")}
+    write_whole(path / "config.yaml", yaml.safe_dump(kept, sort_keys=False))
+    return path, settings

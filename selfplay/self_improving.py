@@ -1,0 +1,127 @@
+"""Self-Improving: the policy practises what its evaluation says it is weak at.
+
+Chosen: the objective's weights decide which skills are practised, the verifier pays, and answers to one task are
+compared with each other. What the policy says of itself is logged, and may pay only where it is better than chance.
+Left out: critique that no second answer follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparring.envs import near
+
+from .advantage import Sample
+from .answering import Answer
+from .archive import kept_of
+from .assessment import Calibration, assess, calibration, verdicts
+from .evolve import Experience, Round, Step, step
+from .funnel import Filter, Funnel, each, refine
+from .imitation import Imitation
+from .pairs import Weighted
+from .policy_gradient import PolicyGradient
+
+ASSESS = ("none", "log", "reward")
+
+
+@dataclass(kw_only=True)
+class SelfImproving:
+    """Practises tasks in proportion to the objective's weights, paid by the verifier."""
+
+    prompts: int = 128
+    """Tasks an update."""
+    samples: int = 8
+    """Answers a task, which are compared with each other."""
+    updates: int = 4
+    """Updates a generation, each from tasks and answers of its own."""
+    assess: str = "none"
+    """Whether the policy is asked if its answers are right: "none", "log", or "reward": that pays in the verifier's
+    place, and is refused where it is no better than chance."""
+    kl: float = 0.0
+    """Weight of the KL to the learner's reference, in rewards a nat; the learner must have one then."""
+    name: str = "self-improving"
+
+    def __post_init__(self) -> None:
+        if self.assess not in ASSESS:
+            raise ValueError(f"unknown assess {self.assess!r}.{near(self.assess, ASSESS)}")
+        for name in ("prompts", "updates"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        if self.samples < 2:
+            raise ValueError(f"samples must be 2 or more, not {self.samples}: one answer has none to be compared with")
+        self.modules: Mapping[str, str] = {"solutions": "it answers the tasks"} | (
+            {"feedback": "it judges its own answers"} if self.assess == "reward" else {}
+        )
+
+    def gather(self, round: Round) -> Experience:
+        """Return updates that ask, score and learn when they are taken, and what came of the first."""
+        funnel, metrics = Funnel(), dict[str, float]()
+        experience = Experience((), funnel=funnel, metrics=metrics)
+        experience.steps = self._steps(round, experience)
+        return experience
+
+    def _steps(self, round: Round, experience: Experience) -> Iterator[Step]:
+        for n in range(self.updates):
+            tasks = round.curriculum.mixed(round.weights, self.prompts, number=(round.generation << 8) + n)
+            groups = round.desk.ask(round.agent, tasks, samples=self.samples, seed=round.seed + n)
+            answers = [answer for group in groups for answer in group]
+            rewards, found = self._rewards(round, answers)
+            if n == 0:
+                experience.metrics |= {"train_accuracy": float(np.mean([a.score for a in answers])), **found}
+            varied: Filter[tuple[Answer, float]] = each("all answers to it did alike", lambda item: item[1] != 0.0)
+            left = refine(zip(answers, _compared(rewards, self.samples), strict=True), [varied], experience.funnel)
+            right = [a for a, gain in left if gain > 0]
+            round.archive.add(
+                kept_of(
+                    a.reply,
+                    round.desk.prompt(a.task),
+                    method=self.name,
+                    generation=round.generation,
+                    task=a.task,
+                    why="better than the others",
+                )
+                for a in right
+            )
+            if left:
+                yield step(PolicyGradient(kl=self.kl), [Sample(answer.reply, gain) for answer, gain in left])
+            if self.assess != "none":
+                yield step(Imitation(), [Weighted(r, 1.0) for r in verdicts(round.agent, round.desk, answers)])
+
+    def _rewards(self, round: Round, answers: Sequence[Answer]) -> tuple[list[float], dict[str, float]]:
+        """Return what each answer is paid, and how much the policy's own assessment is worth."""
+        scores = [answer.score for answer in answers]
+        if self.assess == "none":
+            return scores, {}
+        own = assess(round.agent, round.desk, answers)
+        found = calibration(own, [answer.is_right for answer in answers])
+        if self.assess == "reward":
+            _check(found)
+        metrics = {"assessment_auroc": found.auroc, "assessment_ece": found.ece}
+        return (own if self.assess == "reward" else scores), metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: what lasts is in the loop's weights."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over nothing."""
+
+
+def _compared(rewards: Sequence[float], samples: int) -> Iterator[float]:
+    """Yield each reward less the mean of the others in its group of `samples`."""
+    for start in range(0, len(rewards), samples):
+        group = rewards[start : start + samples]
+        for reward in group:
+            yield reward - (sum(group) - reward) / (len(group) - 1)
+
+
+def _check(found: Calibration) -> None:
+    if not found.is_informative:
+        raise ValueError(
+            "the policy cannot tell its right answers from its wrong ones (AUROC "
+            f"{found.auroc:.3f} +- {found.error:.3f}), so its own word is no reward; take assess='log' until it can"
+        )

@@ -1,0 +1,243 @@
+"""Self-Instruct: the policy makes its own tasks, and learns from how they are solved.
+
+Chosen: proposals are in a family's language and count by execution; what is kept is valid, new by wording and by
+solution, and neither trivial nor impossible for the present solver; both sides learn. Left out: tasks without a
+verifier, whose labels would be opinions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from rapidfuzz.distance import Indel
+
+from sparring.agents import Message, Prompt, Reply, mix
+from sparring.envs import read_move
+from sparring.envs.proposer import Proposer, ProposerState
+from sparring.envs.proposer_rewards import proposer_rule
+from sparring.envs.tasks import Malformed, Task, TaskFamily, read_answer
+
+from .advantage import Sample
+from .answering import Answer
+from .archive import kept_of
+from .evolve import Experience, Round, Step, step
+from .funnel import Filter, Funnel, each, refine
+from .policy_gradient import PolicyGradient
+from .skills import Skill
+
+_TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A task that the policy wrote, or tried to."""
+
+    skill: Skill
+    reply: Reply
+    text: str
+    task: Task | None
+    """None where it is none."""
+    why: str = ""
+    """Why it is none."""
+    scores: tuple[float, ...] = ()
+    """Of the solver, where it was asked."""
+
+    @property
+    def solved(self) -> float:
+        """The share of answers that are right."""
+        return float(np.mean(self.scores)) if self.scores else 0.0
+
+
+@dataclass(kw_only=True)
+class SelfInstruct:
+    """Writes tasks by example, filters them, solves them, and learns both to write and to solve."""
+
+    seeds: Sequence[Task]
+    """The pool to begin with."""
+    proposals: int = 128
+    """A generation."""
+    from_seeds: int = 6
+    from_own: int = 2
+    """Examples that a proposer is shown, from the seed pool and of its own accepted tasks (Wang et al. 2023)."""
+    samples: int = 8
+    """Answers a task."""
+    novelty: float = 0.7
+    """Most ROUGE-L F to any task of the pool; 1 lets everything pass but copies."""
+    band: tuple[float, float] = (0.25, 0.75)
+    """Shares of right answers between which a task is worth keeping."""
+    reward: str = "learnability"
+    """Of proposers: a rule of `proposer_rewards`."""
+    is_gated: bool = True
+    """Whether what is no task is worth nothing; without it, it counts as a task that nobody solves."""
+    trains_proposer: bool = True
+    trains_solver: bool = True
+    skin: str = "brief"
+    name: str = "self-instruct"
+    own: list[Task] = field(default_factory=list)
+    """Accepted tasks of its own, the oldest first."""
+
+    def __post_init__(self) -> None:
+        if not self.seeds:
+            raise ValueError("self-instruct writes tasks by example; give it at least one seed task")
+        if not 0 <= self.band[0] <= self.band[1] <= 1:
+            raise ValueError(f"band must be two shares from 0 to 1, the lower first, not {self.band}")
+        if self.samples < 8:
+            raise ValueError(
+                f"samples must be 8 or more, not {self.samples}: fewer cannot tell whether a task is in the band"
+            )
+        self.rule = proposer_rule(self.reward)
+        self.modules: Mapping[str, str] = {"tasks": "it writes them", "solutions": "it solves them"}
+
+    def gather(self, round: Round) -> Experience:
+        """Propose, filter, solve, and return how both sides learn from it."""
+        proposals = self._propose(round)
+        funnel = Funnel()
+        new = refine(proposals, self._before_solving(round), funnel)
+        solved, answers = self._solve(round, new)
+        learnable: Filter[Proposal] = each(
+            "the solver always or never succeeds", lambda p: self.band[0] <= p.solved <= self.band[1]
+        )
+        accepted = list(learnable.keep(solved))
+        funnel.drop(learnable.reason, len(solved) - len(accepted))
+        self.own += [p.task for p in accepted if p.task is not None]
+        paid = {id(p.reply): p for p in solved}
+        rewards = [self._worth(paid.get(id(p.reply)), p) for p in proposals]
+        right = [a for p, group in zip(solved, answers, strict=True) for a in group if a.is_right and p in accepted]
+        round.archive.add(
+            kept_of(
+                a.reply,
+                round.desk.prompt(a.task),
+                method=self.name,
+                generation=round.generation,
+                task=a.task,
+                why="right, in the band",
+            )
+            for a in right
+        )
+        return Experience(
+            steps=self._steps(proposals, rewards, answers),
+            funnel=funnel,
+            metrics={
+                "valid": float(np.mean([p.task is not None for p in proposals])),
+                "proposer_reward": float(np.mean(rewards)),
+                "solved": float(np.mean([p.solved for p in solved])) if solved else 0.0,
+                "pool": float(len(self.seeds) + len(self.own)),
+            },
+        )
+
+    def _propose(self, round: Round) -> list[Proposal]:
+        rng = np.random.Generator(np.random.Philox(key=[round.seed, 11]))
+        skills = [Skill(task.family, task.level) for task in self.seeds]
+        among = list(dict.fromkeys(skills))
+        p = np.array([round.weights.get(skill, 0.0) for skill in among])
+        p = p / p.sum() if p.sum() > 0 else np.full(len(among), 1 / len(among))
+        drawn = [among[i] for i in rng.choice(len(among), size=self.proposals, p=p)]
+        prompts = [self._prompt(round, skill, n, rng) for n, skill in enumerate(drawn)]
+        return [self._read(round, s, reply) for s, reply in zip(drawn, round.agent.reply(prompts), strict=True)]
+
+    def _prompt(self, round: Round, skill: Skill, number: int, rng: np.random.Generator) -> Prompt:
+        family = round.curriculum.families[skill.family]
+        game = Proposer(task=family, level=skill.level, skin=self.skin)
+        seeds, own = (
+            [task for task in tasks if (task.family, task.level) == skill] for tasks in (self.seeds, self.own)
+        )
+        shown = [
+            *_some(seeds, self.from_seeds + max(self.from_own - len(own), 0), rng),
+            *_some(own, self.from_own, rng),
+        ]
+        state = ProposerState(skill.family, skill.level, tuple(family.proposal(task) for task in shown))
+        message = Message("user", game.prompt(state, 0))
+        noise = mix(mix(round.seed, 13), number)
+        return Prompt(messages=(message,), game=game, seat=0, legal=None, slot=(number, 0), noise=noise)
+
+    def _read(self, round: Round, skill: Skill, reply: Reply) -> Proposal:
+        family = round.curriculum.families[skill.family]
+        move = read_move(reply.text, None, brackets=family.keeps_brackets).move or ""
+        text = read_answer(move, "Task:")
+        try:
+            return Proposal(skill=skill, reply=reply, text=text, task=family.propose(text, skill.level))
+        except Malformed as why:
+            return Proposal(skill=skill, reply=reply, text=text, task=None, why=str(why))
+
+    def _before_solving(self, round: Round) -> list[Filter[Proposal]]:
+        return [
+            each("it is no task", lambda p: p.task is not None),
+            Filter("it is like one in the pool", lambda ps: self._new(round.curriculum.families, ps)),
+        ]
+
+    def _new(self, families: Mapping[str, TaskFamily], proposals: Sequence[Proposal]) -> list[Proposal]:
+        """Return those that are unlike the pool and unlike each other, by wording and by solution."""
+        pool = [(families[t.family].proposal(t), families[t.family].signature(t)) for t in (*self.seeds, *self.own)]
+        words = [tokens(text) for text, _ in pool]
+        known = {signature for _, signature in pool}
+        kept = []
+        for proposal in proposals:
+            assert proposal.task is not None
+            signature, said = families[proposal.task.family].signature(proposal.task), tokens(proposal.text)
+            if signature in known or any(rouge_l(said, other) > self.novelty for other in words):
+                continue
+            known.add(signature)
+            words.append(said)
+            kept.append(proposal)
+        return kept
+
+    def _solve(self, round: Round, proposals: Sequence[Proposal]) -> tuple[list[Proposal], list[list[Answer]]]:
+        tasks = [p.task for p in proposals if p.task is not None]
+        groups = round.desk.ask(round.agent, tasks, samples=self.samples, seed=round.seed + 17)
+        scored = [replace(p, scores=tuple(a.score for a in g)) for p, g in zip(proposals, groups, strict=True)]
+        return scored, groups
+
+    def _worth(self, solved: Proposal | None, proposal: Proposal) -> float:
+        """Return what a proposal is paid; a copy is worth what nothing is, and so is no task, if tasks are gated."""
+        if solved is not None:
+            return self.rule(True, solved.scores)
+        if proposal.task is None and not self.is_gated:
+            return self.rule(True, (0.0,) * self.samples)
+        return self.rule(False, ()) if proposal.task is None else 0.0
+
+    def _steps(
+        self, proposals: Sequence[Proposal], rewards: Sequence[float], answers: Sequence[Sequence[Answer]]
+    ) -> list[Step]:
+        """Return one update in which each side's rewards are compared with its own alone."""
+        items: list[Sample] = []
+        if self.trains_proposer:
+            mean = float(np.mean(rewards))
+            items += [Sample(p.reply, r - mean) for p, r in zip(proposals, rewards, strict=True)]
+        if self.trains_solver:
+            for group in answers:
+                scores = [a.score for a in group]
+                items += [Sample(a.reply, a.score - (sum(scores) - a.score) / (len(scores) - 1)) for a in group]
+        return [step(PolicyGradient(), items)] if items else []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the tasks of its own."""
+        from dataclasses import asdict
+
+        return {"own": [asdict(task) for task in self.own]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self.own = [Task(**{**task, "data": tuple(task["data"])}) for task in state["own"]]
+
+
+def _some(tasks: Sequence[Task], count: int, rng: np.random.Generator) -> list[Task]:
+    """Return so many tasks, or all, drawn without repeats."""
+    return [tasks[i] for i in rng.permutation(len(tasks))[:count]]
+
+
+def tokens(text: str) -> list[str]:
+    """Return the words, numbers and signs of a text, in lower case."""
+    return _TOKEN.findall(text.casefold())
+
+
+def rouge_l(one: Sequence[str], other: Sequence[str]) -> float:
+    """Return ROUGE-L F1 of two token lists: 2 LCS / (m + n) (Lin 2004); 1 for two empty ones.
+
+    >>> rouge_l(["3", "+", "4"], ["3", "+", "5"]), rouge_l(["a"], ["b"])
+    (0.6666666666666667, 0.0)
+    """
+    return float(Indel.normalized_similarity(one, other))

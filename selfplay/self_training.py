@@ -1,0 +1,261 @@
+"""Self-Training: a policy makes its own training data out of unlabelled prompts.
+
+Chosen: k answers a prompt, one filter by name, caps and no repeats, an archive that only grows, and three ways to learn
+from what is kept. STaR, ReST-EM, TTRL and ScPO are settings of it. Left out: rationalisation with the answer as a hint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from sparring.agents import LanguageModelAgent
+from sparring.envs import near
+from sparring.envs.tasks import Task
+
+from .advantage import Sample
+from .answering import Answer, Desk, majority, voting_gain
+from .archive import Archive, Kept, kept_of
+from .evolve import Experience, Round, Step, step
+from .funnel import Filter, Funnel, at_most, each, refine, unique
+from .imitation import Imitation
+from .pairs import Pair, Weighted
+from .policy_gradient import PolicyGradient
+from .preference import Preference
+from .skills import HIDDEN
+
+Groups = Sequence[Sequence[Answer]]
+LEARNS = ("imitate", "reinforce", "prefer")
+
+
+def _by_verifier(groups: Groups, threshold: float) -> Filter[Answer]:
+    return each("the verifier says it is wrong", lambda answer: answer.is_right)
+
+
+def _by_majority(groups: Groups, threshold: float) -> Filter[Answer]:
+    won = {id(a) for group in groups for a in group if _leads(group, threshold) == a.text != ""}
+    return each("it is not what most answers say", lambda answer: id(answer) in won)
+
+
+def _leads(group: Sequence[Answer], threshold: float) -> str:
+    text, share = majority(group)
+    return text if share >= threshold else ""
+
+
+def _by_confidence(groups: Groups, threshold: float) -> Filter[Answer]:
+    bound = float(np.quantile([a.confidence for group in groups for a in group], threshold))
+    return each("the policy is less sure of it than of others", lambda answer: answer.confidence >= bound)
+
+
+def _by_length(groups: Groups, threshold: float) -> Filter[Answer]:
+    longest: dict[tuple[str, int], int] = {}
+    for answer in (a for group in groups for a in group):
+        skill = answer.task.family, answer.task.level
+        longest[skill] = max(longest.get(skill, 0), len(answer.text))
+    return each(
+        "it is short for its kind",
+        lambda a: len(a.text) >= threshold * longest[a.task.family, a.task.level],
+    )
+
+
+KEEPS: Mapping[str, Callable[[Groups, float], Filter[Answer]]] = MappingProxyType(
+    {
+        "verifier": _by_verifier,
+        "majority": _by_majority,
+        "confidence": _by_confidence,
+        "length": _by_length,
+        "none": lambda groups, threshold: each("", lambda answer: True),
+    }
+)
+"""Filters by name, each made for the answers of a generation and a threshold: the least share of a majority, the
+quantile of confidence, or the part of the longest answer of its kind."""
+
+
+@dataclass(kw_only=True)
+class SelfTraining:
+    """Answers unlabelled prompts, keeps some of the answers, and learns from them."""
+
+    prompts: int = 256
+    """Unlabelled prompts a generation."""
+    samples: int = 8
+    """Answers a prompt."""
+    keep: str = "verifier"
+    """One of `KEEPS`."""
+    threshold: float = 0.5
+    """Of the filter."""
+    cap: int = 1
+    """Most answers that are kept a prompt, so that easy prompts do not fill the archive."""
+    learn: str = "imitate"
+    """"imitate" what is kept; "reinforce": all answers, paid by the filter's verdict; "prefer": what most answers say
+    to what the fewest say, weighted by their votes (Prasad et al. 2024, arXiv 2411.04109)."""
+    restart: bool = False
+    """Whether each generation trains from the first policy (STaR, ReST-EM), or goes on."""
+    steps: int = 100
+    """Steps of imitation a generation."""
+    batch: int = 64
+    """Samples a step."""
+    accumulates: bool = True
+    """Whether all that was ever kept, seed data included, is imitated; else only this generation's."""
+    checks_voting: bool = True
+    """Whether majority mode first measures that voting can help."""
+    name: str = "self-training"
+
+    def __post_init__(self) -> None:
+        if self.keep not in KEEPS:
+            raise ValueError(f"unknown keep {self.keep!r}.{near(self.keep, KEEPS)}")
+        if self.learn not in LEARNS:
+            raise ValueError(f"unknown learn {self.learn!r}.{near(self.learn, LEARNS)}")
+        for name in ("prompts", "samples", "cap", "steps", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        self.modules: Mapping[str, str] = {"solutions": "it answers the prompts"} | (
+            {} if self.keep in ("verifier", "length") else {"feedback": f"its own answers judge them ({self.keep})"}
+        )
+
+    def gather(self, round: Round) -> Experience:
+        """Answer prompts, keep some answers, and return how to learn from them.
+
+        Raises ValueError, with the figures, where voting cannot help.
+        """
+        tasks = round.curriculum.mixed(round.weights, self.prompts, number=round.generation)
+        if self.keep == "majority" and self.checks_voting:
+            self._check_voting(round)
+        groups = round.desk.ask(round.agent, tasks, samples=self.samples, seed=round.seed)
+        funnel = Funnel()
+        kept = refine((a for group in groups for a in group), self._filters(groups), funnel)
+        samples = [
+            kept_of(
+                a.reply,
+                round.desk.prompt(a.task),
+                method=self.name,
+                generation=round.generation,
+                task=a.task,
+                why=self.keep,
+            )
+            for a in kept
+        ]
+        before = len(round.archive)
+        round.archive.add(samples)
+        return Experience(
+            steps=self._steps(round, groups, before),
+            funnel=funnel,
+            metrics=_metrics(groups, kept),
+            restart=self.restart,
+        )
+
+    def _filters(self, groups: Groups) -> list[Filter[Answer]]:
+        return [
+            each("it could not be read", lambda answer: answer.text != ""),
+            KEEPS[self.keep](groups, self.threshold),
+            unique("it was given already", lambda answer: (answer.task.prompt, answer.text)),
+            at_most("there are enough to its prompt", self.cap, lambda answer: answer.task.prompt),
+        ]
+
+    def _check_voting(self, round: Round) -> None:
+        """Refuse to vote where the majority of labelled tasks is no better than a single answer."""
+        skills = round.curriculum.skills
+        count = max(self.prompts // (2 * len(skills)), 8)
+        labelled = [
+            task for s in skills for task in round.curriculum.draw(s, count, stream=HIDDEN, number=round.generation)
+        ]
+        groups = round.desk.ask(round.agent, labelled, samples=self.samples, seed=round.seed + 1)
+        gain, error, (voted, single) = voting_gain(groups)
+        if gain <= 0.01:
+            raise ValueError(
+                f"voting cannot help here: maj@{self.samples} is {voted:.3f} and pass@1 {single:.3f}, a gain of "
+                f"{gain:+.3f} +- {error:.3f}; keep by the verifier, or train on labelled data first"
+            )
+
+    def _steps(self, round: Round, groups: Groups, before: int) -> Iterator[Step]:
+        """Yield updates; nothing is drawn before the candidate's weights are in place."""
+        if self.learn == "reinforce":
+            yield step(PolicyGradient(), list(self._paid(groups)))
+        elif self.learn == "prefer":
+            if pairs := list(voted_pairs(groups, self.threshold)):
+                yield step(Preference("sigmoid", beta=0.5, nll=1.0), pairs)
+        else:
+            yield from imitation_steps(
+                round.archive, round.seed, self.steps, self.batch, since=0 if self.accumulates else before
+            )
+
+    def _paid(self, groups: Groups) -> Iterator[Sample]:
+        """Yield every answer with its reward less the mean of the other answers' to its prompt."""
+        for group in groups:
+            leader = _leads(group, self.threshold)
+            rewards = [a.score if self.keep == "verifier" else float(a.text == leader != "") for a in group]
+            for answer, reward in zip(group, rewards, strict=True):
+                others = (sum(rewards) - reward) / max(len(rewards) - 1, 1)
+                yield Sample(answer.reply, reward - others)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: all that lasts is in the archive."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over nothing."""
+
+
+def imitation_steps(archive: Archive, seed: int, steps: int, batch: int, *, since: int = 0) -> Iterator[Step]:
+    """Yield steps of imitating samples of an archive, from number `since` on; none where there are none."""
+    among = archive.samples[since:]
+    if not among:
+        return
+    rng = np.random.Generator(np.random.Philox(key=[seed, 7]))
+    for _ in range(steps):
+        yield step(Imitation(), [Weighted(kept.reply, 1.0) for kept in archive.draw(batch, rng, of=among)])
+
+
+def seed_data(tasks: Sequence[Task], desk: Desk, agent: LanguageModelAgent) -> list[Kept]:
+    """Return labelled tasks with their right answers as samples of an archive."""
+    return [
+        kept_of(desk.demonstrate(agent, t), desk.prompt(t), method="seed", generation=0, task=t, why="it is labelled")
+        for t in tasks
+    ]
+
+
+def voted_pairs(groups: Groups, threshold: float) -> Iterator[Pair]:
+    """Yield for each prompt what most answers say, chosen, against what the fewest say, weighted by their votes.
+
+    The weight is (most - fewest) / k (Prasad et al. 2024, arXiv 2411.04109, eq. 3); prompts on which the leader has too
+    small a share, or all answers agree, give none.
+    """
+    for group in groups:
+        votes: dict[str, list[Answer]] = {}
+        for answer in group:
+            if answer.text:
+                votes.setdefault(answer.text, []).append(answer)
+        ranked = sorted(votes.values(), key=len, reverse=True)
+        if len(ranked) > 1 and len(ranked[0]) >= threshold * len(group) and len(ranked[0]) > len(ranked[-1]):
+            weight = (len(ranked[0]) - len(ranked[-1])) / len(group)
+            yield Pair(chosen=ranked[0][0].reply, rejected=ranked[-1][0].reply, weight=weight)
+
+
+def _metrics(groups: Groups, kept: Sequence[Answer]) -> dict[str, float]:
+    """Return what there is to say of the answers; labels are looked at only here."""
+    answers = [answer for group in groups for answer in group]
+    return {
+        "label_accuracy": float(np.mean([a.score for a in kept])) if kept else 0.0,
+        "train_accuracy": float(np.mean([a.score for a in answers])),
+        "distinct_answers": float(np.mean([len({a.text for a in group}) for group in groups])),
+        "reply_tokens": float(np.mean([len(a.reply.ids) for a in answers])),
+        "kept": float(len(kept)),
+    }
+
+
+PRESETS: Mapping[str, dict[str, Any]] = MappingProxyType(
+    {
+        # Zelikman et al. 2022, arXiv 2203.14465, without rationalisation.
+        "star": {"keep": "verifier", "samples": 1, "restart": True},
+        # Singh et al. 2023, arXiv 2312.06585.
+        "rest-em": {"keep": "verifier", "samples": 8, "cap": 4, "restart": True, "accumulates": False},
+        # Zuo et al. 2025, arXiv 2504.16084.
+        "ttrl": {"keep": "majority", "samples": 16, "threshold": 0.0, "learn": "reinforce"},
+        # Prasad et al. 2024, arXiv 2411.04109.
+        "scpo": {"keep": "majority", "samples": 8, "threshold": 0.5, "learn": "prefer"},
+    }
+)
+"""Published methods as settings."""

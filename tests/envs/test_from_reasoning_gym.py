@@ -1,0 +1,180 @@
+"""The bridge to reasoning-gym, on a stand-in for the library, and on all of the library where it is installed."""
+
+import importlib.util
+import random
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from sparring.envs import Match, check_game, list_games, make
+from sparring.envs import from_reasoning_gym as bridge
+from sparring.envs.from_reasoning_gym import EXCLUDED, ReasoningGym, generators, harmless
+from sparring.envs.tasks import read_answer, write_answer
+
+HERE = importlib.util.find_spec("reasoning_gym") is not None
+needs_library = pytest.mark.skipif(not HERE, reason="needs pip install 'sparring[reasoning_gym]'")
+
+
+class Sums:
+    """Two lines of sums. Draws from the global generators, which the real library does in places, and must not show."""
+
+    def __init__(self, seed, most=9):
+        self.seed = seed
+        self.most = most
+
+    def __getitem__(self, index):
+        a, b = random.randint(0, self.most), int(np.random.randint(self.most))  # noqa: NPY002
+        return {"question": f"Give\t{a}+{b}\r\nand {a}-{b}.\x07", "answer": f"{a + b}\n{a - b}", "metadata": {}}
+
+    def score_answer(self, answer, entry):
+        if answer == "boom":
+            raise KeyError(answer)
+        return {"odd": float("nan"), "big": 7.0}.get(answer, float(answer == entry["answer"]))
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """A library with one generator and one that is excluded."""
+    library, factory = types.ModuleType("reasoning_gym"), types.ModuleType("reasoning_gym.factory")
+    factory.DATASETS = {"sums": (Sums, dict), "composite": (Sums, dict)}
+    factory.has_curriculum = lambda name: False
+    library.factory = factory
+    library.create_dataset = lambda name, seed, size: Sums(seed)
+    library.__spec__ = importlib.util.spec_from_loader("reasoning_gym", None)
+    monkeypatch.setitem(sys.modules, "reasoning_gym", library)
+    monkeypatch.setitem(sys.modules, "reasoning_gym.factory", factory)
+    bridge._item.cache_clear()
+    yield
+    bridge._item.cache_clear()
+
+
+def test_a_generator_is_a_contest_and_a_single_task(stand_in):
+    assert list_games("reasoning_gym") == ["reasoning_gym/sums"]
+    for settings in ({}, {"single": True}, {"pays": "score", "skin": "brief"}):
+        check_game(make("reasoning_gym/sums", **settings), games=5)
+    game = make("reasoning_gym/sums")
+    match = Match(game, np.random.default_rng(1))
+    assert "\t" not in match.prompt
+    key = match.state.task.key
+    match.step(key.replace("\n", r"\n"))
+    match.step(key.splitlines()[0])
+    assert match.rewards == (1.0, -1.0)
+
+
+def test_the_global_generators_are_fenced_off(stand_in):
+    game = make("SingleTask-v0", task="reasoning_gym/sums", level=0)
+    deals = []
+    for disturbance in (1, 2):
+        random.seed(disturbance)
+        np.random.seed(disturbance)  # noqa: NPY002
+        before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+        bridge._item.cache_clear()
+        deals.append([game.deal(np.random.default_rng(n)) for n in range(5)])
+        game.play(deals[-1][0], "no")
+        assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
+    assert deals[0] == deals[1]
+    assert len({state.task.prompt for state in deals[0]}) > 1
+
+
+@pytest.mark.parametrize(("answer", "score"), [("boom", 0.0), ("odd", 0.0), ("big", 1.0), ("no", 0.0)])
+def test_whatever_the_verifier_does_a_score_is_a_score(stand_in, answer, score):
+    family = ReasoningGym("sums")
+    assert family.verify(family.draw(np.random.default_rng(0), 0), answer) == score
+
+
+def test_what_is_not_offered_says_why(stand_in):
+    with pytest.raises(ValueError, match="not offered: it is made of other generators"):
+        make("reasoning_gym/composite")
+    with pytest.raises(ValueError, match="Did you mean 'sums'"):
+        make("reasoning_gym/sumz")
+    with pytest.raises(ValueError, match="from 0 to 0"):
+        make("reasoning_gym/sums", level=1)
+
+
+@pytest.mark.parametrize(
+    ("generator", "answer", "passes"),
+    [
+        # These verifiers hand an answer to eval or to sympy's parser, which is eval too.
+        ("spiral_matrix", "1 2 3", True),
+        ("spiral_matrix", "[1, 2, 3]", True),
+        ("spiral_matrix", "__import__('os').system('true')", False),
+        ("binary_matrix", "exit()", False),
+        ("n_queens", "_ Q _\nQ _ _", True),
+        ("n_queens", "().__class__", False),
+        ("string_insertion", "['A', 'B']", True),
+        ("string_insertion", "open('x')", False),
+        ("countdown", "3 * (4 + 5) - 6/2", True),
+        ("countdown", "9**9**9", False),
+        ("countdown", "9 * * 9", False),
+        ("puzzle24", "factorial(99999999)", False),
+        ("simple_integration", "2*x**3/3 + C", True),
+        ("intermediate_integration", "exp(2*x)/2 - log(x) + sin(x)**2 + C", True),
+        ("intermediate_integration", "x**(1/2) + C", True),
+        ("polynomial_multiplication", "-6*x**4 + 2*x*y - 1", True),
+        ("polynomial_multiplication", "9**9**9**9", False),
+        ("polynomial_multiplication", "x**(9**9)", False),
+        ("polynomial_multiplication", "x**99999999", False),
+        ("polynomial_multiplication", "x.__class__", False),
+        ("polynomial_multiplication", "x.subs", False),
+        ("simple_integration", "factorial(10)", False),
+        ("coin_flip", "1e999999999", False),
+        ("coin_flip", "0.25", True),
+        ("coin_flip", "3.05e-05", True),
+        ("game_of_life_halting", "no such thing", False),
+        ("game_of_life_halting", "False", True),
+        ("chain_sum", "anything", True),
+    ],
+)
+def test_no_answer_that_would_run_reaches_a_verifier(generator, answer, passes):
+    assert harmless(generator, answer) is passes
+
+
+# The library itself
+
+# What scores nothing else than an answer, and keeps no reference answer to compare with: its verifier executes.
+WITHOUT_KEY = {"boxnet", "graph_color", "propositional_logic", "rubiks_cube", "rush_hour"}
+NAMES = generators() if HERE else []
+
+
+@needs_library
+def test_the_list_of_what_works_is_complete():
+    import reasoning_gym.factory
+
+    assert set(NAMES) | set(EXCLUDED) == set(reasoning_gym.factory.DATASETS)
+    assert len(NAMES) >= 105
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_generator_works(name):
+    """One item of each: seeded, printable, bounded; its own answer as a speech of one line scores 1, rubbish not."""
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    family = ReasoningGym(name)
+    task = family.draw(np.random.default_rng(7), 0)
+    bridge._item.cache_clear()
+    assert family.draw(np.random.default_rng(7), 0) == task
+    assert all(c == "\n" or c.isprintable() or ord(c) > 0xE000 for c in task.prompt)
+    assert len(task.prompt) < 7000
+    answer = family.solve(task)
+    assert (answer is None) == (name in WITHOUT_KEY)
+    if answer is not None:
+        assert family.verify(task, read_answer(write_answer(answer, brackets=True))) == 1.0
+    assert family.verify(task, "no such answer") <= 0.2
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
+
+
+@needs_library
+@pytest.mark.parametrize(
+    "name", ["chain_sum", "pool_matrix", "countdown", "binary_matrix", "rush_hour", "letter_jumble"]
+)
+def test_the_contract_is_kept(name):
+    check_game(make(f"reasoning_gym/{name}"), games=2)
+    check_game(make(f"reasoning_gym/{name}", single=True), games=1)
+
+
+@needs_library
+def test_levels_go_up_the_librarys_own_curriculum():
+    family = ReasoningGym("chain_sum")
+    lengths = [len(family.draw(np.random.default_rng(0), level).prompt) for level in (1, 6, 11)]
+    assert lengths == sorted(set(lengths))

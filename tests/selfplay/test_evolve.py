@@ -1,0 +1,528 @@
+"""The loop of self-evolution and its parts: funnels, the archive, the probe, the gate, and the four methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from sparring.agents import LanguageModelAgent, Prompt, Reply, ScriptedAgent, tiny_agent
+from sparring.envs import make
+from sparring.envs.contest import Contest
+from sparring.envs.tasks import make_family
+from sparring.selfplay import Learner, make_rule
+from sparring.selfplay.answering import Answer, Desk, majority, pass_at, voting_gain
+from sparring.selfplay.archive import Archive, kept_of
+from sparring.selfplay.assessment import assess, calibration, question, verdicts
+from sparring.selfplay.evolve import Experience, GenerationReport, Round, Snapshot, autonomy, draw_method, evolve, step
+from sparring.selfplay.funnel import Filter, Funnel, at_most, each, refine, unique
+from sparring.selfplay.gate import Gate
+from sparring.selfplay.imitation import Imitation
+from sparring.selfplay.pairs import Weighted
+from sparring.selfplay.self_improving import SelfImproving
+from sparring.selfplay.self_instruct import SelfInstruct, rouge_l, tokens
+from sparring.selfplay.self_play import SelfPlay
+from sparring.selfplay.self_training import PRESETS, SelfTraining, imitation_steps, seed_data, voted_pairs
+from sparring.selfplay.skills import (
+    HIDDEN,
+    PROBE,
+    TRAIN,
+    Curriculum,
+    Scores,
+    Skill,
+    probe,
+    read_skill,
+    weights_of,
+    wilson,
+)
+
+ADD, COPY = Skill("arithmetic", 0), Skill("copy", 0)
+TASK = make_family("arithmetic").draw(np.random.default_rng(0), 0)
+
+
+@pytest.fixture(scope="module")
+def curriculum() -> Curriculum:
+    return Curriculum([ADD, COPY], seed=1)
+
+
+@pytest.fixture(scope="module")
+def desk(curriculum: Curriculum) -> Desk:
+    return Desk(curriculum.families.values())
+
+
+def tiny(desk: Desk) -> LanguageModelAgent:
+    game = Contest(task=tuple(desk.families.values()), level=0, single=True, skin="brief")
+    return tiny_agent(game, hidden=16, layers=1, corpus_games=20, max_new_tokens=6)
+
+
+def oracle(desk: Desk, curriculum: Curriculum, wrong: float = 0.0) -> ScriptedAgent:
+    """Answers right, but for a share of prompts that its noise decides."""
+    keys: dict[str, str] = {}
+    for skill in curriculum.skills:
+        for stream in (PROBE, HIDDEN, TRAIN):
+            for number in range(6):
+                for task in curriculum.draw(skill, 200, stream=stream, number=number):
+                    keys[desk.prompt(task)] = str(desk.families[task.family].solve(task))
+    return ScriptedAgent(lambda p: "x" if (p.noise % 1000) / 1000 < wrong else keys[p.text])
+
+
+def answer(text: str, score: float = 0.0, logprob: float = -1.0, task: Any = TASK) -> Answer:
+    return Answer(
+        task=task, reply=Reply(text=text, prompt_ids=(1,), ids=(2,), logprobs=(logprob,)), text=text, score=score
+    )
+
+
+# The funnel.
+
+
+def test_a_funnel_adds_up_and_says_why() -> None:
+    funnel = Funnel()
+    filters = [
+        each("it is odd", lambda n: n % 2 == 0),
+        unique("it was there", lambda n: n),
+        at_most("enough of its tens", 2, lambda n: n // 10),
+    ]
+    assert refine([1, 2, 2, 4, 6, 8, 12, 13], filters, funnel) == [2, 4, 12]
+    assert funnel.as_dict() == {
+        "came": 8,
+        "dropped: it is odd": 2,
+        "dropped: it was there": 1,
+        "dropped: enough of its tens": 2,
+        "kept": 3,
+    }
+    other = Funnel(came=2, dropped={"it is odd": 1})
+    funnel.add(other)
+    assert (funnel.came, funnel.dropped["it is odd"], funnel.kept) == (10, 3, 4)
+
+
+def test_a_filter_that_makes_something_up_is_refused() -> None:
+    with pytest.raises(ValueError, match="drops -1 of 1; a filter drops what it was given"):
+        refine([1], [Filter("grows", lambda items: [*items, 2])])
+
+
+# The archive.
+
+
+def test_an_archive_can_be_audited_and_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "archive.jsonl"
+    archive = Archive(path)
+    sample = kept_of(
+        Reply(text="7", prompt_ids=(1, 2), ids=(3,)), "3 + 4", method="m", generation=2, task=TASK, why="right"
+    )
+    archive.add([sample])
+    assert Archive(path).samples == [sample]
+    assert (sample.method, sample.generation, sample.why, sample.parent) == ("m", 2, "right", "arithmetic-0 by family")
+    archive.add([sample, sample])
+    archive.cut(1)
+    assert len(Archive(path)) == len(archive) == 1
+    path.write_text('{"prompt": 1}\n')
+    with pytest.raises(ValueError, match="line 1 is no sample of an archive"):
+        Archive(path)
+
+
+def test_an_empty_archive_has_nothing_to_train_on() -> None:
+    with pytest.raises(ValueError, match="there is nothing to train on"):
+        Archive().draw(3, np.random.default_rng(0))
+    assert list(imitation_steps(Archive(), 0, 5, 5)) == []
+
+
+# Skills and the probe.
+
+
+def test_tasks_are_the_same_for_all_and_never_shared_between_streams(curriculum: Curriculum) -> None:
+    again = Curriculum([ADD, COPY], seed=1)
+    assert curriculum.draw(COPY, 20, stream=PROBE, number=3) == again.draw(COPY, 20, stream=PROBE, number=3)
+    assert curriculum.draw(COPY, 20, stream=PROBE, number=3) != curriculum.draw(COPY, 20, stream=PROBE, number=4)
+    assert curriculum.draw(COPY, 20, stream=PROBE) != curriculum.draw(COPY, 20, stream=HIDDEN)
+    assert curriculum.draw(COPY, 20, stream=TRAIN) != Curriculum([ADD, COPY], seed=2).draw(COPY, 20, stream=TRAIN)
+
+
+def test_training_tasks_follow_the_weights(curriculum: Curriculum) -> None:
+    """400 tasks, a quarter of them copies: 100, within five standard deviations of 8.7."""
+    tasks = curriculum.mixed({ADD: 3.0, COPY: 1.0}, 400, number=1)
+    assert abs(sum(task.family == "copy" for task in tasks) - 100) < 44
+    assert curriculum.mixed({ADD: 3.0, COPY: 1.0}, 400, number=1) == tasks
+    assert {task.family for task in curriculum.mixed({ADD: 1.0, COPY: 0.0}, 50, number=1)} == {"arithmetic"}
+
+
+def test_a_probe_scores_every_skill(desk: Desk, curriculum: Curriculum) -> None:
+    perfect = probe(oracle(desk, curriculum), desk, curriculum, tasks=30, number=1)
+    assert perfect.mean == perfect.worst == 1.0
+    half = probe(oracle(desk, curriculum, 0.5), desk, curriculum, tasks=100, number=1, samples=4)
+    # 400 answers a skill: half of them right, within five standard errors of 0.025.
+    assert all(abs(half.accuracy(skill) - 0.5) < 0.125 for skill in curriculum.skills)
+    assert half.pass_at(1) == pytest.approx(half.mean)
+    assert half.pass_at(4) == pytest.approx(1 - 0.5**4, abs=0.08)
+    low, high = half.interval(ADD)
+    assert low < half.accuracy(ADD) < high
+    assert [row["skill"] for row in perfect.table()] == ["arithmetic-0", "copy-0"]
+
+
+def test_pass_at_k_by_hand() -> None:
+    assert pass_at(2, 1, 4) == pytest.approx(1 - math.comb(3, 2) / math.comb(4, 2))
+    assert (pass_at(1, 3, 4), pass_at(4, 1, 4), pass_at(3, 0, 4)) == (0.75, 1.0, 0.0)
+    with pytest.raises(ValueError, match="pass@5 needs 5 samples"):
+        pass_at(5, 1, 4)
+
+
+def test_the_next_objective_follows_from_the_scores() -> None:
+    """p (1 - p) is 0.25 at one half and 0 at the ends; what has dropped by 0.4 gets 0.4 more."""
+    a, b, c, d = (Skill("arithmetic", n) for n in range(4))
+    scores = Scores({a: ((0.0,),), b: ((1.0,), (0.0,)), c: ((1.0,),), d: ((1.0, 0.0),)})
+    weights = weights_of(scores, {c: 1.0, d: 0.9}, floor=0.01)
+    raw = {a: 0.01, b: 0.26, c: 0.01, d: 0.01 + 0.25 + 0.4}
+    assert weights == pytest.approx({s: w / sum(raw.values()) for s, w in raw.items()})
+    assert wilson(0.5, 10**9)[0] == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("arithmetic", "write a family and a level"),
+        ("arithmetic-99", "level of arithmetic"),
+        ("arithmtic-1", "Did you mean"),
+    ],
+)
+def test_a_word_that_is_no_skill_is_refused(word: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_skill(word)
+
+
+# The gate.
+
+
+def scores(**right: float) -> Scores:
+    return Scores({Skill(name, 0): ((value,),) for name, value in right.items()})
+
+
+def test_the_gate_lets_in_what_is_better_and_forgets_nothing() -> None:
+    gate = Gate(margin=0.1)
+    assert gate.judge(scores(a=0.5, b=0.5), scores(a=0.7, b=0.45)).accepted
+    forgot = gate.judge(scores(a=0.5, b=0.5), scores(a=0.9, b=0.3))
+    assert forgot == (False, "b-0 drops by 0.200, more than 0.1")
+    same = gate.judge(scores(a=0.5, b=0.5), scores(a=0.5, b=0.5))
+    assert not same.accepted
+    assert "gains +0.000" in same.why
+    with pytest.raises(ValueError, match="different skills"):
+        gate.judge(scores(a=0.5), scores(b=0.5))
+
+
+# The loop.
+
+
+class Teacher:
+    """Imitates right answers, or wrong ones on the turns that are named."""
+
+    name = "teacher"
+    modules: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, bad: Sequence[int] = ()) -> None:
+        self.bad = bad
+        self.seen: list[Round] = []
+
+    def gather(self, round: Round) -> Experience:
+        self.seen.append(round)
+        tasks = round.curriculum.mixed(round.weights, 64, number=round.generation)
+        wrong = "zzz" if round.generation in self.bad else None
+        items = [Weighted(round.desk.demonstrate(round.agent, task, wrong), 1.0) for task in tasks]
+        return Experience([step(Imitation(), items)] * 30, metrics={"told": 1.0})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+def run(desk: Desk, curriculum: Curriculum, method: Any, **settings: Any) -> list[GenerationReport]:
+    agent = tiny(desk)
+    learner = Learner(agent, lr=2e-2, betas=(0.9, 0.99))
+    return list(evolve(agent, learner, method, curriculum, probe_tasks=40, hidden_tasks=20, **settings))
+
+
+def test_a_seeded_bad_update_is_rolled_back_to_the_bit(desk: Desk, curriculum: Curriculum) -> None:
+    """The second generation is taught nonsense: the gate says so, and the policy is what it was."""
+    teacher = Teacher(bad=[2])
+    found = run(desk, curriculum, teacher, generations=3, gate=Gate(margin=0.05))
+    assert [report.generation for report in found] == [0, 1, 2, 3]
+    assert found[1].admission.accepted, found[1].admission.why
+    assert not found[2].admission.accepted
+    assert found[2].hidden == found[1].hidden
+    assert found[2].after.mean < found[2].before.mean
+    # Without the gate it stays.
+    loose = run(desk, curriculum, Teacher(bad=[2]), generations=2)
+    assert loose[2].hidden.mean < loose[1].hidden.mean
+
+
+def test_the_evaluation_writes_the_next_objective(desk: Desk, curriculum: Curriculum) -> None:
+    teacher = Teacher()
+    found = run(desk, curriculum, teacher, generations=2)
+    assert teacher.seen[0].weights == {ADD: 0.5, COPY: 0.5}
+    assert teacher.seen[1].weights == found[1].weights == weights_of(found[1].after, {}, bonus=1.0)
+    fixed = Teacher()
+    run(desk, curriculum, fixed, generations=2, is_adaptive=False)
+    assert fixed.seen[1].weights == {ADD: 0.5, COPY: 0.5}
+
+
+def test_a_snapshot_can_be_gone_back_to_twice(desk: Desk, curriculum: Curriculum) -> None:
+    agent = tiny(desk)
+    learner = Learner(agent, lr=1e-2)
+    kept = Snapshot(learner)
+    before = {name: p.detach().clone() for name, p in agent.model.named_parameters()}
+    items = [Weighted(desk.demonstrate(agent, TASK), 1.0)]
+    for _ in range(2):
+        learner.update(items, Imitation())
+        assert any((p != before[name]).any() for name, p in agent.model.named_parameters())
+        kept.restore()
+        assert all((p == before[name]).all() for name, p in agent.model.named_parameters())
+        assert learner.updates == 0
+
+
+def test_methods_are_drawn_by_their_weights() -> None:
+    one, two = Teacher(), Teacher()
+    drawn = [draw_method({"one": (one, 3.0), "two": (two, 1.0)}, key * 2**50) for key in range(4000)]
+    # 3,000 expected; five standard deviations are 137.
+    assert abs(sum(method is one for method in drawn) - 3000) < 137
+    assert all(draw_method({"one": (one, 0.0), "two": (two, 1.0)}, k) is two for k in range(50))
+    with pytest.raises(ValueError, match="one of them above 0"):
+        draw_method({"one": (one, 0.0)}, 1)
+
+
+def test_how_autonomous_a_run_is_is_not_exaggerated() -> None:
+    level, modules = autonomy([Teacher()], is_adaptive=False)
+    assert level == "low"
+    assert set(modules.values()) == {"fixed by the user"}
+    level, modules = autonomy([SelfTraining(keep="majority")], is_adaptive=True)
+    assert level == "low, with medium elements (solutions, feedback, objective)"
+    assert modules["update"] == "fixed by the user"
+
+
+# Self-Training.
+
+
+def test_majority_and_voting_gain_by_hand() -> None:
+    group = [answer("7", 1.0), answer("7", 1.0), answer("8"), answer("")]
+    assert majority(group) == ("7", 0.5)
+    assert majority([answer("")]) == ("", 0.0)
+    # One task voted right from two of four, one voted wrong from one of four.
+    gain, _, (voted, single) = voting_gain([group, [answer("1", 1.0), answer("2"), answer("2"), answer("3")]])
+    assert (voted, single, gain) == (0.5, 0.375, 0.125)
+
+
+def kept_by(keep: str, groups: list[list[Answer]], threshold: float = 0.5) -> list[str]:
+    method = SelfTraining(keep=keep, threshold=threshold, cap=9)
+    return [a.text for a in refine((a for g in groups for a in g), method._filters(groups))]
+
+
+def test_each_filter_keeps_what_it_says() -> None:
+    group = [answer("7", 1.0, -0.1), answer("88", 0.0, -3.0), answer("88", 0.0, -2.0), answer("", 0.0, 0.0)]
+    assert kept_by("verifier", [group]) == ["7"]
+    assert kept_by("majority", [group]) == ["88"]
+    assert kept_by("majority", [group], 0.6) == []
+    assert kept_by("confidence", [group], 0.5) == ["7"]
+    assert kept_by("length", [group], 0.9) == ["88"]
+    assert kept_by("none", [group]) == ["7", "88"]
+
+
+def test_pairs_by_votes_by_hand() -> None:
+    """Five votes against one of eight: weight 4/8. Where all agree there is no pair."""
+    group = [answer("7")] * 5 + [answer("8")] * 2 + [answer("9")]
+    (pair,) = voted_pairs([group, [answer("1")] * 8], 0.5)
+    assert (pair.chosen.text, pair.rejected.text, pair.weight) == ("7", "9", 0.5)
+    assert list(voted_pairs([group], 0.7)) == []
+
+
+def test_seed_data_can_be_learned_from_and_rounds_add_to_them(desk: Desk, curriculum: Curriculum) -> None:
+    agent = tiny(desk)
+    archive = Archive()
+    archive.add(seed_data(curriculum.mixed({ADD: 1.0, COPY: 1.0}, 40, number=9), desk, agent))
+    learner = Learner(agent, lr=1e-2, betas=(0.9, 0.99))
+    losses = [take(learner)["loss"] for take in imitation_steps(archive, 0, 20, 32)]
+    assert losses[-1] < losses[0] / 3
+    method = SelfTraining(prompts=24, samples=4, steps=2, batch=8, keep="none")
+    (_, report) = evolve(
+        agent, learner, method, curriculum, generations=1, archive=archive, probe_tasks=8, hidden_tasks=8
+    )
+    assert report.funnel["kept"] == len(archive) - 40
+    assert report.funnel["came"] == 24 * 4 == sum(n for name, n in report.funnel.items() if name != "came")
+    assert {kept.method for kept in archive.samples} == {"seed", "self-training"}
+    assert report.metrics["updates"] == 2
+
+
+def test_majority_refuses_where_voting_cannot_help(desk: Desk, curriculum: Curriculum) -> None:
+    """A policy that always says the same is as right by vote as alone."""
+    agent = tiny(desk)
+    learner = Learner(agent)
+    agent.temperature = 0.0
+    method = SelfTraining(prompts=16, samples=4, keep="majority")
+    with pytest.raises(ValueError, match=r"voting cannot help here: maj@4 is 0\.\d+ and pass@1 0\.\d+, a gain of"):
+        list(evolve(agent, learner, method, curriculum, generations=1, probe_tasks=4, hidden_tasks=4))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_published_methods_are_settings(preset: str, desk: Desk, curriculum: Curriculum) -> None:
+    from sparring.selfplay.preference import Preference
+
+    agent = tiny(desk)
+    objective = Preference("sigmoid", beta=0.5) if preset == "scpo" else None
+    settings = {**PRESETS[preset], "samples": 4, "prompts": 8, "steps": 1, "batch": 4, "checks_voting": False}
+    found = list(
+        evolve(
+            agent,
+            Learner(agent, objective),
+            SelfTraining(**settings),
+            curriculum,
+            generations=1,
+            probe_tasks=4,
+            hidden_tasks=4,
+        )
+    )
+    assert found[1].method == "self-training"
+
+
+# Self-Improving and self-assessment.
+
+
+def test_calibration_by_hand() -> None:
+    """Four pairs of right and wrong: three ordered rightly, one tied, so 3.5 of 4."""
+    found = calibration([0.9, 0.4, 0.4, 0.2], [True, True, False, False])
+    assert found.auroc == pytest.approx(3.5 / 4)
+    assert calibration([0.95] * 20, [True] * 19 + [False]).ece == pytest.approx(0.0, abs=1e-9)
+    assert calibration([0.95] * 20, [False] * 20).ece == pytest.approx(0.95)
+    assert not calibration([0.5] * 50, [True, False] * 25).is_informative
+    assert calibration([0.9] * 25 + [0.1] * 25, [True] * 25 + [False] * 25).is_informative
+    with pytest.raises(ValueError, match="at least one"):
+        calibration([], [])
+
+
+def test_a_policy_learns_to_tell_its_answers_apart_and_may_then_pay_itself(desk: Desk, curriculum: Curriculum) -> None:
+    agent = tiny(desk)
+    wrong, right = answer("zz"), answer("7", 1.0)
+    assert question(desk, right).legal == ("yes", "no")
+    learner = Learner(agent, lr=1e-2, betas=(0.9, 0.99))
+    for _ in range(60):
+        learner.imitate(verdicts(agent, desk, [wrong, right]))
+    high, low = assess(agent, desk, [right, wrong])
+    assert high > 0.9 > 0.1 > low
+
+
+def test_ones_own_word_is_no_reward_where_it_says_nothing(desk: Desk, curriculum: Curriculum) -> None:
+    with pytest.raises(ValueError, match="cannot tell its right answers from its wrong ones"):
+        run(desk, curriculum, SelfImproving(prompts=8, samples=4, updates=1, assess="reward"), generations=1)
+
+
+def test_self_improving_reinforces_what_did_better_than_the_others(desk: Desk, curriculum: Curriculum) -> None:
+    (_, report) = run(desk, curriculum, SelfImproving(prompts=8, samples=4, updates=2, assess="log"), generations=1)
+    assert report.funnel["came"] == 2 * 8 * 4
+    assert {"train_accuracy", "assessment_auroc", "assessment_ece"} <= report.metrics.keys()
+
+
+# Self-Instruct.
+
+
+def test_rouge_l_by_hand() -> None:
+    assert rouge_l(tokens("the cat sat"), tokens("the dog sat")) == pytest.approx(2 / 3)
+    assert rouge_l(tokens("a b c d"), tokens("a c")) == pytest.approx(2 * 2 / 6)
+    assert tokens("Work out 3+14") == ["work", "out", "3", "+", "14"]
+
+
+class Proposer(ScriptedAgent):
+    """Proposes from a list and answers every other task right, by its noise."""
+
+    def __init__(self, proposals: list[str]) -> None:
+        said = iter(proposals)
+
+        def reply(prompt: Prompt) -> str:
+            if "Your task:" in prompt.text:
+                return next(said)
+            a, b = prompt.text.split("Work out ")[1].split("\n")[0].split(" + ")
+            return str(int(a) + int(b)) if prompt.noise % 2 else "0"
+
+        super().__init__(reply)
+
+
+def instructed(curriculum: Curriculum, desk: Desk, proposals: list[str], **settings: Any) -> tuple[Any, Any, Round]:
+    seeds = [make_family("arithmetic").propose(text, 0) for text in ("1 + 1", "2 + 2")]
+    method = SelfInstruct(seeds=seeds, proposals=len(proposals), **settings)
+    agent: Any = Proposer(proposals)
+    here = Round(
+        generation=1,
+        seed=5,
+        agent=agent,
+        learner=None,
+        desk=desk,
+        curriculum=curriculum,
+        weights={ADD: 1.0, COPY: 0.0},
+        archive=Archive(),  # type: ignore[arg-type]
+    )
+    return method, method.gather(here), here
+
+
+def test_what_is_no_task_a_copy_or_a_twin_is_dropped_with_its_reason(curriculum: Curriculum, desk: Desk) -> None:
+    """An exact copy of a seed, its mirror image (the same sum), a copy of a proposal, one too long, and rubbish."""
+    proposals = ["1 + 1", "3 + 4", "4 + 3", "3 + 4", "33 + 4", "rubbish", "5 + 6"]
+    method, found, here = instructed(curriculum, desk, proposals, band=(0.0, 1.0))
+    assert found.funnel.as_dict() == {
+        "came": 7,
+        "dropped: it is no task": 2,
+        "dropped: it is like one in the pool": 3,
+        "dropped: the solver always or never succeeds": 0,
+        "kept": 2,
+    }
+    assert [task.data for task in method.own] == [("3 + 4",), ("5 + 6",)]
+    assert all(kept.why == "right, in the band" for kept in here.archive.samples)
+    assert found.metrics["valid"] == pytest.approx(5 / 7)
+
+
+def test_the_band_drops_what_is_always_or_never_solved(curriculum: Curriculum, desk: Desk) -> None:
+    method, found, _ = instructed(curriculum, desk, ["0 + 0", "3 + 5"])
+    # "0" is right for 0 + 0 whatever the noise says, so its solver never fails.
+    assert found.funnel.dropped["the solver always or never succeeds"] >= 1
+    assert all(0.25 <= 0.5 <= 0.75 for _ in method.own)
+    assert "0 + 0" not in {task.data[0] for task in method.own}
+
+
+def test_the_proposer_is_paid_nothing_for_what_is_no_task_unless_the_gate_is_gone(
+    curriculum: Curriculum, desk: Desk
+) -> None:
+    gated, _, here = instructed(curriculum, desk, ["rubbish"] * 2)
+    loose, _, _ = instructed(curriculum, desk, ["rubbish"] * 2, is_gated=False, reward="adversarial")
+    bad = gated._read(here, ADD, Reply(text="rubbish"))
+    assert gated._worth(None, bad) == 0.0
+    assert loose._worth(None, bad) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seeds": []}, "give it at least one seed task"),
+        ({"seeds": [TASK], "band": (0.8, 0.2)}, "the lower first"),
+        ({"seeds": [TASK], "samples": 4}, "8 or more"),
+        ({"seeds": [TASK], "reward": "learnabilty"}, "Did you mean 'learnability'"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SelfInstruct(**settings)
+
+
+# Self-Play, and all of them together.
+
+
+def test_self_play_is_a_method_like_the_others(desk: Desk, curriculum: Curriculum) -> None:
+    game = make("KuhnPoker-v0")
+    agent = tiny_agent([game, desk.game], hidden=16, layers=1, corpus_games=10)
+    learner = Learner(agent)
+    methods = {
+        "play": (SelfPlay(game=game, rule=lambda learner: make_rule("ppo", learner), games=8, updates=1), 1.0),
+        "train": (SelfTraining(prompts=4, samples=2, steps=1, batch=2, keep="none"), 1.0),
+        "improve": (SelfImproving(prompts=4, samples=2, updates=1), 1.0),
+    }
+    found = list(evolve(agent, learner, methods, curriculum, generations=6, probe_tasks=2, hidden_tasks=2, seed=3))
+    assert {report.method for report in found[1:]} == {"self-play", "self-training", "self-improving"}
+    played = next(report for report in found if report.method == "self-play")
+    assert played.funnel == {"came": 8, "dropped: it is void": 0, "kept": 8}

@@ -1,0 +1,113 @@
+"""Ratings while a run trains: what is played, what is kept, and that a resumed run has the same."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from sparring.agents import OptimalAgent, RandomAgent, ScriptedAgent
+from sparring.envs import make
+from sparring.selfplay import Settings
+from sparring.selfplay.match_log import merge
+from sparring.selfplay.run import Run
+from sparring.selfplay.run_ratings import NAME, RunRatings
+from sparring.selfplay.settings_checks import check
+
+
+def test_each_measure_adds_games_on_other_deals(tmp_path: Path) -> None:
+    game = make("TicTacToe-v0")
+    rated = RunRatings(game, tmp_path / "log.jsonl", [RandomAgent(), OptimalAgent()], pairs=6)
+    first, second = rated.take(OptimalAgent(name="me")), rated.take(RandomAgent(name="me"))
+    keys = list(rated.log.records)
+    assert len(keys) == 2 * 2 * 6
+    assert len({key.seed for key in keys}) == 2
+    assert {name for key in keys for name in (key.one, key.other)} == {f"{NAME}0", f"{NAME}1", "random", "optimal"}
+    assert first["rating"] > second["rating"] + 200
+    assert second["rating_low"] < second["rating"] < second["rating_high"]
+
+
+def test_what_was_played_before_counts_again_when_the_log_is_opened_anew(tmp_path: Path) -> None:
+    game = make("KuhnPoker-v0")
+    whole = RunRatings(game, tmp_path / "whole.jsonl", [RandomAgent()], pairs=10, seed=3)
+    wanted = [whole.take(RandomAgent(name="me")) for _ in range(3)]
+    parts = [
+        RunRatings(game, tmp_path / "parts.jsonl", [RandomAgent()], pairs=10, seed=3).take(RandomAgent(name="me"))
+        for _ in range(3)
+    ]
+    assert parts == wanted
+    assert len(merge([tmp_path / "parts.jsonl"])[1]) == 30
+
+
+def test_forfeits_count_and_a_player_that_is_gone_does_not(tmp_path: Path) -> None:
+    game = make("KuhnPoker-v0")
+    silent = RunRatings(game, tmp_path / "a.jsonl", [RandomAgent()], pairs=10).take(
+        ScriptedAgent(lambda _: "", name="me")
+    )
+    assert math.isnan(silent["rating_low"])
+    assert silent["rating_high"] < 0
+
+    def fail(_: object) -> str:
+        raise ConnectionError("gone")
+
+    gone = RunRatings(game, tmp_path / "b.jsonl", [RandomAgent()], pairs=4).take(ScriptedAgent(fail, name="me"))
+    assert math.isnan(gone["rating"])
+
+
+def test_a_run_writes_its_rating_with_its_interval_and_resumes_to_the_same(tmp_path: Path) -> None:
+    def settings(name: str) -> Settings:
+        return Settings(
+            games=24,
+            batch_games=8,
+            measure_every=1,
+            save_every=1,
+            warm_steps=2,
+            hidden=16,
+            layers=1,
+            rate_pairs=4,
+            opponent="pool",
+            snapshot_every=1,
+            pool_size=2,
+            guard="none",
+            out=str(tmp_path / name),
+            rate_anchors=["random", "optimal"],
+        )
+
+    def finish(run: Run) -> list[dict[str, float]]:
+        for _ in (*run.prepare(), *run.learn()):
+            pass
+        run.close(finished=True)
+        lines = (run.folder.path / "metrics.jsonl").read_text().splitlines()
+        return [{k: v for k, v in json.loads(line).items() if k.startswith("rating")} for line in lines]
+
+    whole = finish(Run(settings("whole")))
+    assert len(whole) == 4
+    assert all(set(record) == {"rating", "rating_low", "rating_high"} for record in whole)
+    assert (tmp_path / "whole" / "rating.png").stat().st_size > 1000
+    assert "rating" in json.loads((tmp_path / "whole" / "summary.json").read_text())
+    stopped = Run(settings("parts"))
+    for _ in stopped.prepare():
+        pass
+    for generation, _ in stopped.learn():
+        if generation is not None and generation.update == 2:
+            break
+    assert finish(Run(Settings(resume=str(tmp_path / "parts")))) == whole
+    # The pool's snapshots were met too.
+    names = {name for key in merge([tmp_path / "parts" / "ratings.jsonl"])[1] for name in (key.one, key.other)}
+    assert {"random", "optimal", "update-1"} <= names
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"rate_anchors": ["optimal"]}, "rate_anchors does nothing without --rate_pairs above 0"),
+        ({"rate_pairs": 3, "rate_anchors": []}, "name one, for instance --rate_anchors random"),
+        ({"rate_pairs": -1}, "rate_pairs must be 0 or more"),
+        ({"rate_pairs": 3, "rate_anchors": ["human"]}, "cannot train by the thousand"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(given: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check(Settings(**given))

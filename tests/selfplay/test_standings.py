@@ -1,0 +1,136 @@
+"""The tables of a tournament, against records of which everything can be counted by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from sparring.selfplay.standings import mean_interval, plain_label, results_of, standings, timing, win_rates
+
+RANGES = {"chess": (-1.0, 1.0), "poker": (-2.0, 2.0), "chess[odd]": (-1.0, 1.0)}
+
+
+def turn(seat: int, problem: str | None = None, tokens: int | None = None, seconds: float = 0.5) -> dict[str, Any]:
+    return {"seat": seat, "prompt": "", "reply": "[go]", "problem": problem, "tokens": tokens, "seconds": seconds}
+
+
+def game(
+    players: Sequence[str],
+    first: float,
+    ending: str = "played",
+    offender: int | None = None,
+    why: str = "",
+    **more: Any,
+) -> dict[str, Any]:
+    turns = more.get("turns", [turn(0), turn(1)])
+    rewards = [first, -first]
+    return {"players": players, "rewards": rewards, "ending": ending, "offender": offender, "why": why, "turns": turns}
+
+
+def pair(one: str, other: str, first: Any, second: Any, label: str = "chess", number: int = 0) -> dict[str, Any]:
+    """Two games; each is what seat 0 got, or more of the record."""
+    games = [
+        game(players, **(told if isinstance(told, dict) else {"first": told}))
+        for players, told in (([one, other], first), ([other, one], second))
+    ]
+    return {"pair": [0, label, one, other, number], "retries": 0, "games": games}
+
+
+def test_losses_by_illegal_replies_are_told_apart_and_void_games_count_for_nobody() -> None:
+    illegal = {"first": -1.0, "ending": "illegal", "offender": 0, "turns": [turn(0, problem="no_move", tokens=4)]}
+    records = [
+        pair("a", "b", 1.0, illegal),
+        pair("a", "b", {"first": 0.0, "ending": "truncated"}, -1.0, number=1),
+        pair("a", "b", {"first": 0.0, "ending": "void", "why": "down"}, 1.0, number=2),
+    ]
+    table = standings(records, RANGES, players=["c"])
+    a, b, c = (table["players"][name] for name in "abc")
+    keys = ("won", "drawn", "lost_on_board", "lost_illegal", "truncated", "void", "games")
+    assert [a[key] for key in keys] == [3, 1, 1, 0, 1, 1, 5]
+    assert [b[key] for key in keys] == [1, 1, 2, 1, 1, 1, 5]
+    assert [c[key] for key in keys] == [0] * 7
+    assert (b["illegal_replies"], b["moves"], b["tokens_a_reply"]) == (1, 6, 4)
+    assert (a["illegal_replies"], a["moves"], a["tokens_a_reply"]) == (0, 5, None)
+    assert table["void"] == {"down": 1}
+    assert table["matrix"][0] == [0.5, None, None], "c, the first, met nobody"
+    names = list(table["players"])
+    assert table["matrix"][names.index("a")][names.index("b")] == 3.5 / 5
+    assert table["metagame"]["alpha_rank"].keys() == {"a", "b"}, "who has not played is not in the way of the others"
+
+
+def test_meetings_are_told_by_seat() -> None:
+    (met,) = standings([pair("a", "b", 1.0, 1.0), pair("a", "b", 0.0, -1.0, number=1)], RANGES)["meetings"]
+    # a in seat 0: won, drew; in seat 1: lost, won.
+    assert met == {"game": "chess", "one": "a", "other": "b", "seats": [[1, 1, 0], [1, 0, 1]]}
+
+
+def test_games_of_stakes_are_rated_by_what_was_won() -> None:
+    """b wins two hands of three and loses more chips: it was above a once."""
+    records = [pair("a", "b", reward, -reward, "poker", n) for n, reward in enumerate([2.0, -0.5, -0.5] * 10)]
+    table = standings(records, RANGES)
+    assert table["staked"] == ["poker"]
+    assert list(table["ratings"]["players"]) == ["a", "b"]
+    # (2 - 0.5 - 0.5) / 3 a game, and 1/2 + 2r / (2 * 4) as a share.
+    assert table["rewards"]["poker"]["a"]["mean"] == pytest.approx(1 / 3)
+    assert table["matrix"][0][1] == pytest.approx(0.5 + (1 / 3) / 4)
+    assert standings([pair("a", "b", 1.0, -1.0)], RANGES)["staked"] == []
+
+
+def test_one_deal_in_two_wordings_is_one_experiment() -> None:
+    records = [pair("a", "b", 1.0, 0.0, label, n) for n in range(20) for label in ("chess", "chess[odd]")]
+    table = standings(records, RANGES)
+    assert table["pairs"] == 40
+    assert table["ratings"]["pairs"] == 20
+    single = standings([r for r in records if r["pair"][1] == "chess"], RANGES)["ratings"]["players"]["a"]
+    both = table["ratings"]["players"]["a"]
+    assert both["high"] - both["low"] == pytest.approx(single["high"] - single["low"], rel=0.1)
+
+
+def test_a_list_among_the_settings_is_no_skin() -> None:
+    """Both games of Nim were `Nim-v0?heaps=` once, and their pairs of one number one experiment."""
+    assert plain_label("Nim-v0?heaps=[3, 4][obfuscated]") == "Nim-v0?heaps=[3, 4]"
+    heaps = ("Nim-v0?heaps=[3, 4]", "Nim-v0?heaps=[3, 5]", "Nim-v0?heaps=[3]")
+    ranges = dict.fromkeys(heaps, (-1.0, 1.0))
+    pairs = {result.pair for label in heaps for result in results_of(pair("a", "b", 1.0, 1.0, label), ranges, [])}
+    assert len(pairs) == 3
+
+
+def test_who_did_not_meet_is_said() -> None:
+    table = standings([pair("a", "b", 1.0, -1.0), pair("c", "d", 1.0, 0.0)], RANGES)
+    assert "have met neither each other nor a third player" in table["ratings"]["none"]
+    assert table["metagame"] is None
+    assert standings([], RANGES, players=["a"])["ratings"] is None
+
+
+def test_a_rating_that_nothing_bounds_has_none_for_that_end() -> None:
+    table = standings([pair("a", "b", 1.0, -1.0, number=n) for n in range(10)], RANGES, anchor="b")
+    a = table["ratings"]["players"]["a"]
+    assert a["low"] > 100
+    assert a["high"] is None
+
+
+def test_an_anchor_who_has_not_played_is_not_taken() -> None:
+    assert standings([pair("a", "b", 1.0, 0.0)], RANGES, anchor="random")["anchor"] is None
+    assert standings([pair("a", "b", 1.0, 0.0)], RANGES, anchor="a")["anchor"] == "a"
+
+
+def test_an_interval_of_a_mean() -> None:
+    # Student's t: 2 +- 4.302653 * 1 / sqrt(3).
+    found = mean_interval([1.0, 2.0, 3.0], 0.95)
+    assert (found["mean"], found["high"]) == (2.0, pytest.approx(2 + 4.302653 / math.sqrt(3), abs=1e-6))
+    assert mean_interval([1.0], 0.95) == {"mean": 1.0, "low": None, "high": None}
+
+
+def test_win_rates_are_over_both_seats() -> None:
+    results = results_of(pair("a", "b", 1.0, 0.0), RANGES, [])
+    assert win_rates(results, ["a", "b", "c"]) == [[0.5, 0.75, None], [0.25, 0.5, None], [None, None, 0.5]]
+
+
+def test_time_stands_apart_from_what_two_runs_share() -> None:
+    record = pair("a", "b", 1.0, 1.0)
+    record["games"][0]["turns"][1]["seconds"] = 2.5
+    assert timing([record]) == {"a": 0.5, "b": 1.5}
+    assert "seconds" not in str(standings([record], RANGES))

@@ -1,0 +1,312 @@
+"""scripts/benchmark.py as its users meet it: what it writes, what it refuses, what a kill and an interrupt leave."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ENVIRONMENT = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+TWO = ("--agents", "random", "heuristic")
+SMALL = (*TWO, "--pairs", "6", "--no-exact")
+
+Main = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("benchmark_script", ROOT / "scripts" / "benchmark.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+@pytest.fixture
+def main(script: ModuleType) -> Main:
+    """The script's `main` in this process, which spares it the imports."""
+    return lambda *words: script.main([str(word) for word in words])
+
+
+@pytest.fixture
+def refuse(main: Main, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
+    """Runs what must be refused before anything is played, and returns what is said."""
+
+    def call(*words: str | Path) -> str:
+        try:
+            code = main(*words, "--out", tmp_path / "refused")
+        except SystemExit as error:  # of argparse
+            code = int(error.code or 0)
+        assert code == 2
+        log = tmp_path / "refused" / "log.jsonl"
+        assert not log.exists() or len(log.read_text().splitlines()) == 1, "games were played before it was refused"
+        return capsys.readouterr().err
+
+    return call
+
+
+def read(out: Path) -> dict[str, Any]:
+    return json.loads((out / "report.json").read_text())
+
+
+def timeless(out: Path) -> str:
+    """The report but for how long moves took."""
+    return json.dumps({key: value for key, value in read(out).items() if key != "timing"})
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [record for record in map(json.loads, path.read_text().splitlines()) if "pair" in record]
+
+
+def test_a_benchmark_leaves_a_log_and_three_reports(main: Main, tmp_path: Path, capsys: Any) -> None:
+    assert (
+        main(*SMALL, "--games", "KuhnPoker-v0", "TicTacToe-v0", "--skins", "plain", "obfuscated", "--out", tmp_path)
+        == 0
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"log.jsonl", "report.json", "report.md", "report.html"}
+    found = read(tmp_path)
+    assert found["standings"]["pairs"] == len(records(tmp_path / "log.jsonl")) == 24
+    assert {len(p["turns"]) > 0 for p in found["transcripts"]} == {True}
+    assert found["standings"]["anchor"] == "random"
+    assert "What was" not in capsys.readouterr().err
+    assert "data-ready" not in (tmp_path / "report.html").read_text().split("<script")[0]
+
+
+def test_the_same_words_give_the_same_report_and_play_nothing_twice(main: Main, tmp_path: Path) -> None:
+    main(*SMALL, "--out", tmp_path / "a", "--in-flight", "3")
+    main(*SMALL, "--out", tmp_path / "b")
+    assert timeless(tmp_path / "a") == timeless(tmp_path / "b")
+    kept = records(tmp_path / "a" / "log.jsonl")
+    main(*SMALL, "--out", tmp_path / "a")
+    assert records(tmp_path / "a" / "log.jsonl") == kept
+    assert timeless(tmp_path / "a") == timeless(tmp_path / "b")
+    # What was played for another table is no part of this one.
+    main(*SMALL, "--games", "Nim-v0", "KuhnPoker-v0", "--seed", "1", "--out", tmp_path / "a")
+    main(*SMALL, "--out", tmp_path / "a")
+    assert timeless(tmp_path / "a") == timeless(tmp_path / "b")
+    main(*SMALL, "--seed", "1", "--out", tmp_path / "c")
+    assert timeless(tmp_path / "c") != timeless(tmp_path / "b")
+
+
+MANY = (*TWO, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--pairs", "150", "--in-flight", "2", "--no-exact")
+
+
+def start(out: Path, lines: int) -> subprocess.Popen[str]:
+    """Start a benchmark that takes a while, and return once its log has some lines."""
+    command = [sys.executable, "scripts/benchmark.py", *MANY, "--out", str(out)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process: subprocess.Popen[str] = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, **pipes)  # type: ignore[call-overload]
+    log, end = out / "log.jsonl", time.monotonic() + 120
+    while not log.exists() or log.read_bytes().count(b"\n") < lines:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return process
+
+
+@pytest.fixture(scope="module")
+def unbroken(script: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("unbroken")
+    script.main([*MANY, "--out", str(out)])
+    return out
+
+
+def test_a_killed_benchmark_goes_on_to_the_same_report(main: Main, unbroken: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, 40)
+    process.kill()
+    process.communicate()
+    before = (tmp_path / "log.jsonl").read_bytes()
+    assert 40 <= before.count(b"\n") < 290
+    assert not (tmp_path / "report.json").exists()
+    assert main(*MANY, "--out", tmp_path) == 0
+    after = (tmp_path / "log.jsonl").read_bytes()
+    assert after.startswith(before[: before.rfind(b"\n") + 1]), "what was played was not played again"
+    assert timeless(tmp_path) == timeless(unbroken)
+    assert len(records(tmp_path / "log.jsonl")) == 300
+
+
+def test_ctrl_c_shows_the_table_of_what_was_played(main: Main, unbroken: Path, tmp_path: Path) -> None:
+    process = start(tmp_path, 40)
+    process.send_signal(signal.SIGINT)
+    shown, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "interrupted; this is what was played" in shown
+    assert "Ratings, all games" in shown
+    found = read(tmp_path)
+    assert found["interrupted"] is True
+    assert 39 <= found["standings"]["pairs"] < 290
+    # The signal may come between two bytecodes, after a line was written and before it is counted.
+    assert len(records(tmp_path / "log.jsonl")) - found["standings"]["pairs"] in (0, 1)
+    assert main(*MANY, "--out", tmp_path) == 0
+    assert timeless(tmp_path) == timeless(unbroken)
+
+
+def test_ctrl_c_while_the_report_is_made_leaves_what_was_played(
+    main: Main, script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(script, "report", interrupted)
+    assert main(*SMALL, "--out", tmp_path) == 130
+    assert f"what was played is in {tmp_path}" in capsys.readouterr().err
+    assert len(records(tmp_path / "log.jsonl")) == 6
+
+
+def test_a_sequential_test_stops_as_soon_as_it_is_decided(main: Main, tmp_path: Path) -> None:
+    words = (*TWO, "--games", "TicTacToe-v0", "--pairs", "500", "--sprt", "0", "50", "--no-exact")
+    assert main(*words, "--out", tmp_path) == 0
+    found = read(tmp_path)
+    test = found["sprt"]
+    assert (test["a"], test["b"], test["decision"]) == ("random", "heuristic", "better")
+    assert test["pairs"] == found["standings"]["pairs"] == len(records(tmp_path / "log.jsonl")) < 100
+    assert test["llr"] >= test["limits"][1]
+    assert "Yes: the games speak for heuristic" in (tmp_path / "report.md").read_text()
+    kept = timeless(tmp_path)
+    assert main(*words, "--out", tmp_path) == 0
+    assert timeless(tmp_path) == kept
+    turned = ("--agents", "heuristic", "random", *words[3:])
+    assert main(*turned, "--out", tmp_path / "turned") == 0
+    assert read(tmp_path / "turned")["sprt"]["decision"] == "not better"
+
+
+def test_everybody_meets_the_baseline_only(main: Main, tmp_path: Path) -> None:
+    assert main(*SMALL[:3], "optimal", *SMALL[3:], "--baseline", "optimal", "--out", tmp_path) == 0
+    assert {tuple(r["pair"][2:4]) for r in records(tmp_path / "log.jsonl")} == {
+        ("heuristic", "optimal"),
+        ("optimal", "random"),
+    }
+    assert read(tmp_path)["standings"]["metagame"] is None
+
+
+def test_logs_are_reported_together_whatever_their_order(main: Main, tmp_path: Path) -> None:
+    main(*SMALL, "--out", tmp_path / "a")
+    main(*SMALL, "--seed", "1", "--games", "KuhnPoker-v0", "Nim-v0", "--out", tmp_path / "b")
+    logs = [tmp_path / name / "log.jsonl" for name in "ab"]
+    for name, order in (("ab", logs), ("ba", [*logs[::-1], logs[0]])):
+        assert main("--report", *order, "--no-exact", "--out", tmp_path / name) == 0
+    assert timeless(tmp_path / "ab") == timeless(tmp_path / "ba")
+    found = read(tmp_path / "ab")
+    assert found["standings"]["pairs"] == 18
+    assert found["seeds"] == [0, 1]
+    assert set(found["games"]) == {"KuhnPoker-v0", "Nim-v0"}
+    assert {game["game"] for game in found["transcripts"]} == {"KuhnPoker-v0", "Nim-v0"}
+    assert not (tmp_path / "ab" / "log.jsonl").exists()
+
+
+def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp_path: Path) -> None:
+    out = tmp_path / "refused"
+    out.mkdir()
+    (out / "log.jsonl").write_text('{"format": 1, "games": {}, "players": {"random": {"kind": "Other"}}}\n')
+    said = refuse(*SMALL)
+    assert "'random' is not the same as before" in said
+    assert "take another file, or another name" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--agents", "randm", "optimal"], "Did you mean 'random'?"),
+        ([*SMALL, "--games", "KuhnPokr-v0"], "Did you mean 'KuhnPoker-v0'?"),
+        ([*SMALL, "--games", "LiarsDice-v0?dise=2"], "Did you mean 'dice'?"),
+        ([*SMALL, "--skins", "obfuscate"], "Did you mean 'obfuscated'?"),
+        ([*SMALL, "--suite", "sparring-suite-v9"], "Did you mean 'sparring-suite-v1'?"),
+        ([*SMALL, "--baseline", "optimal"], "'optimal' has not entered; players are random, heuristic"),
+        (["--agents", "random"], "give at least two players"),
+        (["--agents", "random", "random"], "two players are called 'random'"),
+        ([*SMALL, "--pairs", "0"], "--pairs must be 1 or more, not 0"),
+        ([*SMALL, "--pairs", "-3"], "--pairs must be 1 or more, not -3"),
+        ([*SMALL, "--suite", "sparring-suite-v1", "--pairs", "0"], "--pairs must be 1 or more, not 0"),
+        ([*SMALL, "--seed", "-1"], "--seed must be 0 or more, not -1"),
+        ([*SMALL, "--retries", "-1"], "--retries must be 0 or more, not -1"),
+        ([*SMALL, "--in-flight", "0"], "--in-flight must be 1 or more, not 0"),
+        ([*SMALL, "--probe", "-5"], "--probe must be 0 or more, not -5"),
+        ([*SMALL, "--max-new-tokens", "0"], "--max-new-tokens must be 1 or more, not 0"),
+        ([*SMALL, "--temperature", "nan"], "--temperature must be 0 or more, not nan"),
+        ([*SMALL, "--level", "95"], "--level must lie between 0 and 1, as 0.95 does, not 95.0"),
+        ([*SMALL, "--level", "0"], "--level must lie between 0 and 1"),
+        ([*SMALL, "--sprt", "50", "0"], "the second bound must be above the first"),
+        ([*SMALL, "--sprt", "0", "inf"], "--sprt takes two numbers"),
+        ([*SMALL, "--sprt", "0", "9", "--skins", "plain", "obfuscated"], "--sprt takes one skin"),
+        (["--agents", "random", "heuristic", "optimal", "--sprt", "0", "9"], "the second of two agents"),
+        ([*SMALL, "--pairs", "many"], "invalid int value: 'many'"),
+        ([*SMALL, "--agnets", "x"], "unrecognized arguments: --agnets"),
+        (["--report", "no/such/log.jsonl"], "no/such/log.jsonl"),
+        (["--agents", "random", "no/such/model"], "nothing can be played. no/such/model: ValueError: no player"),
+    ],
+    ids=lambda value: None if isinstance(value, list) else value[:40],
+)
+def test_what_cannot_be_is_refused_before_anything_is_played(refuse: Any, words: list[str], said: str) -> None:
+    error = refuse(*words)
+    assert said in error
+    assert "Traceback" not in error
+
+
+def test_what_cannot_be_loaded_is_said_and_the_others_play(main: Main, tmp_path: Path, capsys: Any) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{")
+    words = (*SMALL[:3], f"mine={model}", *SMALL[3:], "--games", "KuhnPoker-v0", "Nim-v0", "--skins", "plain")
+    assert main(*words, "--out", tmp_path / "out") == 0
+    found = read(tmp_path / "out")
+    assert found["standings"]["pairs"] == 12
+    assert found["agents"]["mine"]["broken"]
+    assert "What did not work" in capsys.readouterr().out
+    assert "mine" in (tmp_path / "out" / "report.md").read_text().split("What did not work")[1]
+
+
+def test_a_game_whose_library_is_missing_is_said_and_the_others_are_played(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sparring.envs import registry
+
+    family = registry.Family("lacking", "no_such_package.games:Games", "no_such_package", "lacking")
+    monkeypatch.setitem(registry._FAMILIES, "lacking", family)
+    assert main(*SMALL, "--games", "lacking/go", "KuhnPoker-v0", "--out", tmp_path) == 0
+    text = (tmp_path / "report.md").read_text().split("What did not work")[1]
+    assert "lacking/go" in text
+    assert "pip install 'sparring[lacking]'" in text
+    assert read(tmp_path)["standings"]["pairs"] == 6
+
+
+def test_a_suite_is_played_as_it_says(main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sparring.selfplay import suites
+
+    small = suites.Suite(
+        name="small",
+        games=("KuhnPoker-v0",),
+        skins=("plain", "obfuscated"),
+        opponents=("random", "optimal"),
+        pairs=3,
+        seed=77,
+        retries=1,
+        show_legal=False,
+        anchor="optimal",
+    )
+    monkeypatch.setitem(suites.SUITES, "small", small)
+    words = ("--suite", "small", "--agents", "heuristic", "random", "--no-exact")
+    assert main(*words, "--seed", "5", "--games", "Nim-v0", "--out", tmp_path) == 0
+    found = read(tmp_path)
+    assert (found["seeds"], found["retries"], found["standings"]["anchor"]) == ([77], [1], "optimal")
+    assert list(found["agents"]) == ["random", "optimal", "heuristic"]
+    assert found["standings"]["pairs"] == 3 * 3 * 2
+    assert len(found["suite"]["hash"]) == 16
+    assert "Legal moves" not in found["transcripts"][0]["turns"][0]["prompt"]

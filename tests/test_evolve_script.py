@@ -1,0 +1,123 @@
+"""scripts/evolve.py: runs of the loop, what they leave, that they are taken up again, and bad input in words."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sparring.agents import make_agent
+from sparring.selfplay.archive import Archive
+from sparring.selfplay.evolve_run import METHODS, EvolveRun, EvolveSettings
+
+RECIPES = sorted((Path(__file__).parent.parent / "scripts" / "recipes" / "evolve").glob("*.yaml"))
+SHORT = EvolveSettings(
+    skills=["arithmetic-0", "copy-0"],
+    generations=2,
+    seed_tasks=16,
+    seed_steps=2,
+    probe_tasks=4,
+    hidden_tasks=4,
+    hidden_samples=2,
+    prompts=8,
+    samples=8,
+    steps=2,
+    batch=4,
+    updates=1,
+    games=4,
+    hidden=16,
+    layers=1,
+)
+
+
+def run(settings: EvolveSettings, stop_after: int | None = None) -> dict[str, Any]:
+    """Run it, or leave it after so many generations as if killed."""
+    whole = EvolveRun(settings, say=lambda text: None)
+    for _ in whole.prepare():
+        pass
+    for report in whole.evolve():
+        if report.generation == stop_after:
+            return {}
+    return whole.close(finished=True)
+
+
+def generations(folder: Path) -> list[Any]:
+    return [json.loads(line) for line in (folder / "generations.jsonl").read_text().splitlines()]
+
+
+def test_all_methods_in_one_run_leave_what_can_be_audited(tmp_path: Path) -> None:
+    settings = replace(SHORT, method=[f"{name}=1" for name in METHODS], generations=5, out=str(tmp_path / "run"))
+    summary = run(settings)
+    assert summary["finished"]
+    assert summary["generations"] == 5
+    assert summary["autonomy"].startswith("low, with medium elements")
+    found = generations(tmp_path / "run")
+    assert [r["generation"] for r in found] == [0, 1, 2, 3, 4, 5]
+    for record in found[1:]:
+        assert record["funnel"]["came"] == sum(n for name, n in record["funnel"].items() if name != "came")
+        assert set(record["weights"]) == {"arithmetic-0", "copy-0"}
+        assert {"pass@1", "pass@2", "worst", "table"} <= record["hidden"].keys()
+    archive = Archive(tmp_path / "run" / "archive.jsonl")
+    assert len(archive) == summary["archive"] >= 16
+    assert all(kept.why and kept.method and kept.parent for kept in archive.samples)
+    assert make_agent(str(tmp_path / "run" / "model")).name
+
+
+@pytest.mark.parametrize("method", ["self-training", "self-instruct"])
+def test_a_run_that_is_left_and_taken_up_again_ends_the_same(method: str, tmp_path: Path) -> None:
+    settings = replace(SHORT, method=[method], generations=3, keep="none", restart=method == "self-training")
+    run(replace(settings, out=str(tmp_path / "whole")))
+    run(replace(settings, out=str(tmp_path / "parts")), stop_after=1)
+    run(EvolveSettings(resume=str(tmp_path / "parts")))
+    assert generations(tmp_path / "parts") == generations(tmp_path / "whole")
+    assert (
+        Archive(tmp_path / "parts" / "archive.jsonl").samples == Archive(tmp_path / "whole" / "archive.jsonl").samples
+    )
+    weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "parts")]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.stem)
+def test_a_recipe_runs(recipe: Path, tmp_path: Path) -> None:
+    found = yaml.safe_load(recipe.read_text())
+    short = (
+        "generations",
+        "seed_tasks",
+        "seed_steps",
+        "prompts",
+        "steps",
+        "probe_tasks",
+        "hidden_tasks",
+        "hidden",
+        "layers",
+    )
+    settings = EvolveSettings(**found | {name: getattr(SHORT, name) for name in short}, out=str(tmp_path / "run"))
+    assert run(settings)["finished"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"method": ["self-trainin"]}, "unknown method 'self-trainin'. Did you mean 'self-training'"),
+        ({"skills": ["arithmetic-77"]}, "level of arithmetic must be"),
+        ({"preset": "strar"}, "unknown preset 'strar'. Did you mean 'star'"),
+        ({"keep": "majorty"}, "Did you mean 'majority'"),
+        ({"resume": "nowhere"}, "nowhere holds no run to go on with"),
+        ({"resume": "nowhere", "games": 3}, "a run goes on with its own settings; leave out games"),
+        ({"model": "random"}, "no language model whose weights are here"),
+    ],
+)
+def test_bad_input_is_refused_in_words(given: dict[str, Any], message: str, tmp_path: Path) -> None:
+    settings = EvolveSettings(**({} if "resume" in given else {"out": str(tmp_path / "run")}) | given)
+    with pytest.raises(ValueError, match=message):
+        EvolveRun(settings, say=lambda text: None)
+
+
+def test_a_folder_that_holds_something_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(FileExistsError, match="is not empty; choose another --out"):
+        EvolveRun(replace(SHORT, out=str(tmp_path)), say=lambda text: None)

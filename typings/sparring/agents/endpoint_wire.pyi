@@ -1,0 +1,1 @@
+from agents.endpoint_wire import *

@@ -1,0 +1,1 @@
+from envs.dont_say_it import *

@@ -1,0 +1,1 @@
+from envs.from_reasoning_gym import *

@@ -1,0 +1,1 @@
+from envs.program_tasks import *

@@ -1,0 +1,1 @@
+from envs.twenty_questions import *

@@ -1,0 +1,1 @@
+from envs.two_truths import *

@@ -1,0 +1,1 @@
+from envs.word_lists import *

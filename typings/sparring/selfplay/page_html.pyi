@@ -1,0 +1,1 @@
+from selfplay.page_html import *

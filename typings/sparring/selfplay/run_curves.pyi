@@ -1,0 +1,1 @@
+from selfplay.run_curves import *

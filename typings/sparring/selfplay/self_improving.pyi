@@ -1,0 +1,1 @@
+from selfplay.self_improving import *

@@ -1,1 +1,0 @@
-from selfplay.sweeps import *
