@@ -25,12 +25,12 @@ import numpy as np
 import yaml
 
 from sparring.agents import LanguageModelAgent, Policy, RandomAgent
+from sparring.agents.sweeps import reaches
 from sparring.envs import Game, make, read_options
 from sparring.envs.sparse_debate import SparseDebate, exact_accuracy
 from sparring.envs.tree import enumerate_tree
 from sparring.selfplay import exploitability
 from sparring.selfplay.exploitability import tabulate
-from sparring.selfplay.sweeps import reaches
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -52,8 +52,8 @@ class Debate(Game[DebateState]):
 
     source = "Irving et al. 2018; Khan et al. 2024; Kenton et al. 2024; Arnesen et al. 2024"
     figure = "accuracy"
-    # Of speeches not heard yet: see `order` and the consultancies.
-    hidden_information = True
+    # As it is made without settings; with others a seat may not hear all that is said.
+    hidden_information = False
 
     def __init__(
         self,
