@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sparring.envs import Case, Game, Statement
-from sparring.envs.citing import enclosed
+from sparring.envs.quotes import enclosed
 
 LETTERS = ("a", "b")
 """The moves that decide for seat 0 and for seat 1."""

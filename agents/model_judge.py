@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from sparring.envs import Case, Verdict
-from sparring.envs.citing import quotes_in
 from sparring.envs.mlp import Floats, Mlp, fit, load_mlp, new_mlp, save_mlp, softmax
 from sparring.envs.quote_judge import support, words_of
+from sparring.envs.quotes import quotes_in
 
 FEATURES = (
     "own verified quotes",

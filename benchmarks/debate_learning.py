@@ -25,12 +25,12 @@ import numpy as np
 import yaml
 
 from sparring.agents import LanguageModelAgent, Policy, RandomAgent
+from sparring.agents.sweeps import reaches
 from sparring.envs import Game, make, read_options
 from sparring.envs.sparse_debate import SparseDebate, exact_accuracy
 from sparring.envs.tree import enumerate_tree
 from sparring.selfplay import exploitability
 from sparring.selfplay.exploitability import tabulate
-from sparring.selfplay.sweeps import reaches
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -42,7 +42,7 @@ def build(protocol: str) -> SparseDebate:
     """Return the game of the recipe under a protocol."""
     found = yaml.safe_load(RECIPE.read_text())
     options = read_options(found["options"]) | {"protocol": protocol}
-    game: Game[Any] = make(found["game"], skin=found["skin"], show_legal=found["show_legal"], **options)
+    game: Game[Any] = make(found["game"], skin=found["skin"], **options)
     assert isinstance(game, SparseDebate)
     return game
 

@@ -14,12 +14,12 @@ from itertools import product
 
 import numpy as np
 
-from .citing import EXAMPLES, FORMS, MAX_QUOTES, marked, plain_signs, quotes_in
 from .debate_questions import OWN, Question, load_questions
 from .debate_words import CHOICES, PASS, rules_of, told
 from .game import Game, near
 from .judging import Case, Judge, Statement, Verdict
 from .quote_judge import QuoteJudge
+from .quotes import EXAMPLES, FORMS, MAX_QUOTES, marked, plain_signs, quotes_in
 
 PROTOCOLS = ("debate", "consultancy", "double", "ensembled", "naive", "expert")
 ORDERS = ("sequential", "simultaneous")
@@ -52,6 +52,8 @@ class Debate(Game[DebateState]):
 
     source = "Irving et al. 2018; Khan et al. 2024; Kenton et al. 2024; Arnesen et al. 2024"
     figure = "accuracy"
+    # As it is made without settings; with others a seat may not hear all that is said.
+    hidden_information = False
 
     def __init__(
         self,

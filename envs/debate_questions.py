@@ -11,8 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .citing import plain_signs
 from .game import near
+from .quotes import plain_signs
 
 OWN = "orrel"
 """Short passages about the isles of Orrel, which were made up for this package: nobody can know the answers."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .citing import EXAMPLES, MAX_QUOTES, enclosed
+from .quotes import EXAMPLES, MAX_QUOTES, enclosed
 
 if TYPE_CHECKING:
     from .debate import Debate, DebateState

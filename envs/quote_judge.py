@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from .citing import quotes_in
 from .judging import Case, Verdict
+from .quotes import quotes_in
 
 MISQUOTED = 0.1
 """What one quote more than the other side's that is not in the passage takes off a seat's probability."""

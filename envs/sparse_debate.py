@@ -87,6 +87,7 @@ class SparseDebate(Game[SparseState]):
 
     source = "Irving, Christiano and Amodei 2018, section 3.1"
     figure = "accuracy"
+    hidden_information = False
     # Won or lost by 1. A forfeit costs more, or who can only lose would have no reason to keep to the rules.
     reward_range = (-1.5, 1.5)
     max_prompt = 2000

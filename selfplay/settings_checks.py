@@ -138,10 +138,11 @@ def pool_share(settings: Settings, kind: str) -> float:
 
 def _loads(settings: Settings) -> bool:
     opponents = (settings.opponent, *settings.pool_fixed, *settings.rate_anchors)
-    judges = f"{settings.judge} {settings.eval_judge}"
-    is_judge = "lm:" in judges or "words:" in judges
     known = ("self", "pool", *AGENTS)
-    return settings.model != "tiny" or is_judge or any(o not in known and not is_endpoint(o) for o in opponents)
+    judges = f"{settings.judge} {settings.eval_judge}"
+    if "lm:" in judges or "words:" in judges:
+        return True
+    return settings.model != "tiny" or any(o not in known and not is_endpoint(o) for o in opponents)
 
 
 TINY = Need(lambda s: s.model == "tiny", "is for the tiny model; one that is loaded brings its own: leave it out")
@@ -253,11 +254,11 @@ def _check_players(settings: Settings) -> None:
         raise ValueError("ratings need a fixed player to be tied to; name one, for instance --rate_anchors random")
     if "human" in (settings.opponent, *settings.pool_fixed, *settings.rate_anchors):
         raise ValueError("opponent 'human' cannot train by the thousand; play against the model with scripts/play.py")
-    if is_endpoint(settings.model):
-        raise ValueError("the model is on a server, where nothing can be learned from here; it can be an --opponent")
     for name in ("judge", "eval_judge"):
         if "human" in (getattr(settings, name) or ""):
             raise ValueError(f"{name} 'human' cannot judge by the thousand; judge single games with scripts/play.py")
+    if is_endpoint(settings.model):
+        raise ValueError("the model is on a server, where nothing can be learned from here; it can be an --opponent")
     if settings.update == "spin" and settings.opponent in ("self", "pool"):
         raise ValueError("spin imitates the opponent's moves: set --opponent to an agent, for instance optimal")
     if settings.model == "tiny" and (settings.hidden < settings.heads or settings.hidden // settings.heads % 2):

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from sparring.envs import Case, Ending, Match, Statement, Verdict, check_game, make
-from sparring.envs.citing import FORMS, MAX_QUOTES, enclosed, is_quoted_from, marked, plain_signs, quotes_in
 from sparring.envs.debate import PROTOCOLS, Debate, DebateState
 from sparring.envs.debate_questions import load_questions, read_questions
 from sparring.envs.quote_judge import QuoteJudge, support
+from sparring.envs.quotes import FORMS, MAX_QUOTES, enclosed, is_quoted_from, marked, plain_signs, quotes_in
 
 PASSAGE = 'The mill "Old Tom" was sold for nine geese. A boat was offered later, and refused.'
 LINE = {"question": "What was the mill sold for?", "right": "nine geese", "wrong": "a boat", "passage": PASSAGE}

@@ -1,1 +1,0 @@
-from envs.citing import *
