@@ -54,3 +54,7 @@ register("Nim-v0", "sparring.envs.nim:Nim")
 register("ConnectFour-v0", "sparring.envs.connect_four:ConnectFour")
 register("LiarsDice-v0", "sparring.envs.liars_dice:LiarsDice")
 register("Goofspiel-v0", "sparring.envs.goofspiel:Goofspiel")
+
+register_family("open_spiel", "sparring.envs.from_open_spiel:OpenSpielGame", package="pyspiel", extra="open_spiel")
+register_family("textarena", "sparring.envs.from_textarena:TextArenaGame", package="textarena", extra="textarena")
+register_family("pettingzoo", "sparring.envs.from_pettingzoo:PettingZooGame", package="pettingzoo", extra="pettingzoo")
