@@ -157,7 +157,8 @@ class OpenSpielGame(Bridged[SpielState, SpielPosition]):
         if self._knows:
             knows = _clean(position.spiel.information_state_string(seat))
             lines.append(_headed("All you know", knows, _ROOM["knows"]))
-            sees = "" if sees in knows else sees
+            # A picture helps; a line that says less than the line above does not.
+            sees = sees if "\n" in sees and sees not in knows else ""
         if sees:
             lines.append(_headed("What you see", sees, _ROOM["sees"]))
         return "\n".join(lines)
@@ -301,7 +302,7 @@ def _rules(title: str, spiel: Any) -> str:
     name = title.partition("(")[0]
     parameters = spiel.get_parameters()
     parameters = parameters.get("game", parameters)
-    given = ", ".join(f"{key} = {value}" for key, value in parameters.items() if key != "name")
+    given = ", ".join(f"{key} = {value}" for key, value in parameters.items() if key not in ("name", "players"))
     low, high = spiel.min_utility(), spiel.max_utility()
     pays = ", and what one player wins the other loses" if _is(spiel, "utility", "ZERO_SUM") else ""
     return "\n".join(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import copy
 import importlib
+import pickle
 import pkgutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -177,7 +178,13 @@ class PettingZooGame(Bridged[ZooState, ZooPosition]):
 def _copied(env: Any) -> Any:
     """Return a copy of a raw environment: `copy.deepcopy` makes a new one, because such environments pickle so."""
     twin = object.__new__(type(env))
-    twin.__dict__.update(copy.deepcopy(env.__dict__))
+    shared = {key: value for key, value in env.__dict__.items() if key.endswith("_spaces")}
+    own = {key: value for key, value in env.__dict__.items() if key not in shared}
+    try:
+        own = pickle.loads(pickle.dumps(own))  # Several times faster than a deep copy.
+    except (pickle.PicklingError, AttributeError, TypeError):
+        own = copy.deepcopy(own)
+    twin.__dict__.update(shared | own)
     return twin
 
 

@@ -8,8 +8,10 @@ exceptions void the game. Left out: its wrappers and retries, games that need a 
 from __future__ import annotations
 
 import copy
+import pickle
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -17,17 +19,17 @@ import numpy as np
 
 from .bridged import Bridged, Recent, fenced, newest, plain, shortened
 from .game import Refused, Void, near
-from .prompt import uniform
+from .prompt import mix
 from .textarena_moves import candidates_of
 
 MOST_SAID = 1000
 """Characters of a reply that are passed on."""
-_ROOM = {"prompt": 8000, "past": 6000, "board": 5000}
+_ROOM = {"prompt": 8000, "past": 10_000, "board": 4000}
 """Most characters of each part of an observation."""
 _EXAMPLES = 4
 """Replies that are found as examples."""
-_TRIES = 200
-"""After which fewer examples will do, and ten times of which none will."""
+_TRIES = 60
+"""After which one example will do."""
 _NOTHING = "I have nothing to add."
 
 
@@ -47,6 +49,8 @@ class TextPosition:
 
     env: Any
     """The environment, never stepped again: a copy is."""
+    frozen: bytes | None
+    """The environment pickled, which is copied several times faster; None where it does not pickle."""
     heard: tuple[tuple[tuple[int, str, str], ...], tuple[tuple[int, str, str], ...]]
     """What each seat was told: who spoke (-1: the game), the words, and of what kind they are."""
 
@@ -79,7 +83,7 @@ class TextArenaGame(Bridged[TextState, TextPosition]):
             "words; all others are what a player said. Answer as the game asks: a move stands in square brackets. All "
             f"that you say outside <think> and </think> is passed on, so say at most {MOST_SAID} characters."
         )
-        self.max_prompt = sum(_ROOM.values()) + len(self.rules) + 500
+        self.max_prompt = _ROOM["prompt"] + _ROOM["past"] + len(self.rules) + 500
         try:
             self._rebuilt(TextState(0))
         except (Exception, SystemExit) as error:
@@ -99,16 +103,15 @@ class TextArenaGame(Bridged[TextState, TextPosition]):
     def observation(self, state: TextState, seat: int) -> str:
         position = self._position(state)
         heard = position.heard[seat]
-        boards = [i for i, (_, _, kind) in enumerate(heard) if kind == "GAME_BOARD"]
+        boards = _newest_boards([kind for _, _, kind in heard])
         prompts = [words for _, words, kind in heard if kind == "PROMPT"]
         past = [
-            _line(position.env, speaker, words, kind)
+            _line(position.env, speaker, shortened(words, _ROOM["board"]))
             for i, (speaker, words, kind) in enumerate(heard)
-            if kind != "PROMPT" and i not in boards
+            if i in boards or kind not in ("PROMPT", "GAME_BOARD")
         ]
         parts = [f"You are player {seat}.", shortened("\n".join(prompts), _ROOM["prompt"])]
         parts += [newest(past, _ROOM["past"], "\n")] if past else []
-        parts += [f"[GAME] {shortened(heard[boards[-1]][1], _ROOM['board'])}"] if boards else []
         return "\n".join(parts)
 
     def legal(self, state: TextState) -> None:
@@ -152,15 +155,15 @@ class TextArenaGame(Bridged[TextState, TextPosition]):
         if seat is None:
             return ()
         shown = self.observation(state, seat)
-        sayings = candidates_of(self.title, shown)
-        key, tried = crc32(shown.encode()), dict[str, bool]()
-        for number in range(10 * _TRIES):
-            if len(tried) == len(sayings) or sum(tried.values()) >= (_EXAMPLES if number < _TRIES else 1):
+        env = self._position(state).env
+        sayings = [saying for saying in candidates_of(self.title, shown) if _harmless(env, saying) == saying]
+        key = crc32(shown.encode())
+        taken: list[str] = []
+        for number, i in enumerate(sorted(range(len(sayings)), key=lambda i: mix(key, i))):
+            if len(taken) >= (_EXAMPLES if number < _TRIES else 1):
                 break
-            saying = sayings[int(uniform(key, number) * len(sayings))]
-            if saying not in tried:
-                tried[saying] = self._takes(state, saying)
-        return tuple(saying for saying, taken in tried.items() if taken) or (_NOTHING,)
+            taken += [sayings[i]] if self._takes(state, sayings[i]) else []
+        return tuple(taken) or (_NOTHING,)
 
     def _takes(self, state: TextState, saying: str) -> bool:
         try:
@@ -181,7 +184,7 @@ class TextArenaGame(Bridged[TextState, TextPosition]):
 
 def _stepped(position: TextPosition, after: TextState) -> TextPosition:
     """Return the position of the next state. Raises Refused where the game finds what was said invalid."""
-    env = copy.deepcopy(position.env)
+    env = pickle.loads(position.frozen) if position.frozen else copy.deepcopy(position.env)
     seat = env.state.current_player_id
     with fenced(after.seed, len(after.said)):
         env.step(after.said[-1])
@@ -202,15 +205,32 @@ def _reason(table: Any, seat: int) -> str:
 def _told(env: Any, heard: Any) -> TextPosition:
     """Return the position whose seats have also heard what the environment has just told them."""
     table = env.state
+    news = {seat: list(table.observations[seat]) for seat in (0, 1)}
+    if not table.done:
+        # Some games tell the seat to move more than stands in their lists, but only when they are asked.
+        seat, told = env.get_observation()
+        news[seat] = told
     first, second = (
-        (*heard[seat], *((speaker, plain(words), kind.name) for speaker, words, kind in table.observations[seat]))
-        for seat in (0, 1)
+        (*heard[seat], *((speaker, plain(words), kind.name) for speaker, words, kind in news[seat])) for seat in (0, 1)
     )
-    table.observations = {0: [], 1: []}
-    return TextPosition(env, (first, second))
+    table.observations, table.logs = {0: [], 1: []}, []
+    return TextPosition(env, _frozen(env), (first, second))
 
 
-def _line(env: Any, speaker: int, words: str, kind: str) -> str:
+def _frozen(env: Any) -> bytes | None:
+    try:
+        return pickle.dumps(env)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
+
+
+def _newest_boards(kinds: list[str]) -> list[int]:
+    """Return where the last board stands, and one that came with it; earlier ones are out of date."""
+    last = [i for i, kind in enumerate(kinds) if kind == "GAME_BOARD"][-2:]
+    return last if len(last) < 2 or last[0] + 1 == last[1] else last[1:]
+
+
+def _line(env: Any, speaker: int, words: str) -> str:
     if speaker == -1:
         return f"[GAME] {words}"
     return f"[{_role(env, speaker)}] said: {_harmless(env, ' '.join(words.split()))}"
@@ -222,9 +242,15 @@ def _role(env: Any, seat: int) -> str:
 
 def _harmless(env: Any, said: str) -> str:
     """Return what was said with round brackets around every name that the game itself puts into square ones."""
-    names = {"GAME", "Player 0", "Player 1", *(str(name) for name in env.state.role_mapping.values())}
-    tags = "|".join(re.escape(name) for name in sorted(names))
-    return re.sub(rf"\[\s*({tags})\s*\]", r"(\1)", said, flags=re.IGNORECASE)
+    if "[" not in said:
+        return said
+    return _tags(tuple(map(str, env.state.role_mapping.values()))).sub(r"(\1)", said)
+
+
+@lru_cache(maxsize=64)
+def _tags(roles: tuple[str, ...]) -> re.Pattern[str]:
+    names = "|".join(re.escape(name) for name in sorted({"GAME", "Player 0", "Player 1", *roles}))
+    return re.compile(rf"\[\s*({names})\s*\]", re.IGNORECASE)
 
 
 def _unwrapped(name: str) -> Any:

@@ -11,6 +11,8 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 MOST_SEQUENCES = 20_000
+MOST_TURNS = 14
+"""Turns of chance beyond which there are more sequences than that, if each of them has two outcomes."""
 Drawn = tuple[int, ...]
 Outcomes = tuple[tuple[int, float], ...]
 
@@ -40,7 +42,7 @@ def list_luck(spiel: Any, *, nodes: int) -> Luck | None:
     if dealt is None:
         return None
     if max((len(drawn) + 1 for drawn in dealt), default=0) < turns:
-        dealt = _all_outcomes(spiel, nodes)
+        dealt = _all_outcomes(spiel, nodes) if turns <= MOST_TURNS else None
         if dealt is None:
             return None
     listed = _sequences(dealt)

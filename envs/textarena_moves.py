@@ -31,7 +31,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     "LiarsDice": ("[Bid: {1-6}, {1-6}]", "[Call]"),
     "MarketEntryGame": ("[E]", "[S]", "{I will stay out.}"),
     "MemoryGame": ("[{0-5} {0-5} {0-5} {0-5}]",),
-    "NewRecruit": ("[Propose] {A-E}{A-E}{A-E}{A-E}{A-E}{A-E}{A-E}{A-E}", "[Accept]", "[Reject]"),
+    "NewRecruit": ("[Propose] {A-E}B{A-E}C{A-E}A{A-E}D", "[Accept]", "[Reject]"),
     "Nim": ("[{0-4} {1-9}]",),
     "Poker": ("[Check]", "[Call]", "[Fold]", "[Bet 20]", "[Raise 40]"),
     "PublicGoodsGame": ("[{0-20}]", "{I will give half.}"),
