@@ -24,7 +24,7 @@ import numpy as np
 from .bridged import Bridged, Known, plain
 from .check import check_game
 from .check_cases import moves_of
-from .game import Ending, Game, Void, near
+from .game import Ending, Game, Refused, Void, near
 from .match import Match
 from .registry import make
 
@@ -54,6 +54,8 @@ def measure(family: str, name: str) -> Known:
             branching = max(branching, played * moves)
         check_game(game, games=max(1, min(GAMES, int(PLIES / branching))))
         return Known(name, True, _lists_deals(game), turns, characters, "")
+    except Refused:
+        return Known(name, False, False, turns, characters, "in some position no reply was found that the game takes")
     except (Exception, SystemExit) as error:  # noqa: BLE001
         return Known(name, False, False, turns, characters, _one_line(error))
 
@@ -69,6 +71,8 @@ def _random_game(game: Game[Any], seed: int) -> tuple[int, int, float]:
         choices += len(moves)
         move = moves[rng.integers(len(moves))]
         match.step(move if match.legal is None else f"[{move}]")
+    if match.ending is Ending.ILLEGAL:
+        raise Void(f"after {match.turns} turns no reply was found that the game takes")
     if match.ending is not Ending.PLAYED:
         raise Void(f"a random game ended {match.ending and match.ending.value} after {match.turns} turns. {match.why}")
     return match.turns, longest, choices / match.turns

@@ -26,8 +26,6 @@ MOST_SAID = 1000
 """Characters of a reply that are passed on."""
 _ROOM = {"prompt": 8000, "past": 10_000, "board": 4000}
 """Most characters of each part of an observation."""
-_EXAMPLES = 4
-"""Replies that are found as examples."""
 _TRIES = 60
 """After which one example will do."""
 _NOTHING = "I have nothing to add."
@@ -63,16 +61,21 @@ class TextArenaGame(Bridged[TextState, TextPosition]):
     keeps_brackets = True
     zero_sum = False
 
-    def __init__(self, name: str, *, reward_range: tuple[float, float] = (-1.0, 1.0)) -> None:
+    def __init__(self, name: str, *, reward_range: tuple[float, float] = (-1.0, 1.0), examples: int = 4) -> None:
         """Find a game.
 
         Args:
             name: its id in the library, without "-raw" or "-train": `"KuhnPoker-v0"`.
             reward_range: the lowest and the highest reward of a seat; the library does not say.
+            examples: replies that `speeches` looks for in each position, for random players and warm starts. 0 looks
+                for none, which saves some milliseconds a turn where only models play.
 
         Raises ValueError for an unknown id, naming the near one, and for a game that cannot be made here, saying why.
         """
         super().__init__()
+        if examples < 0:
+            raise ValueError(f"examples must be 0 or more, not {examples}")
+        self.examples = examples
         self._examples: Recent[TextState, tuple[str, ...]] = Recent(self.kept)
         if name not in (ids := _ids()):
             raise ValueError(f"TextArena has no game {name!r}.{near(name, ids)}")
@@ -147,6 +150,8 @@ class TextArenaGame(Bridged[TextState, TextPosition]):
 
         They are tried out on copies, in an order drawn by what the seat is shown.
         """
+        if not self.examples:
+            return ()
         found = self._examples.find(state)
         return self._examples.keep(state, self._found(state)) if found is None else found
 
@@ -160,7 +165,7 @@ class TextArenaGame(Bridged[TextState, TextPosition]):
         key = crc32(shown.encode())
         taken: list[str] = []
         for number, i in enumerate(sorted(range(len(sayings)), key=lambda i: mix(key, i))):
-            if len(taken) >= (_EXAMPLES if number < _TRIES else 1):
+            if len(taken) >= (self.examples if number < _TRIES else 1):
                 break
             taken += [sayings[i]] if self._takes(state, sayings[i]) else []
         return tuple(taken) or (_NOTHING,)
