@@ -76,3 +76,7 @@ register("TwoTruths-v0", "sparring.envs.two_truths:TwoTruths")
 register("TwentyQuestions-v0", "sparring.envs.twenty_questions:TwentyQuestions")
 register("Debate-v0", "sparring.envs.debate:Debate")
 register("SparseDebate-v0", "sparring.envs.sparse_debate:SparseDebate")
+
+register_family("open_spiel", "sparring.envs.from_open_spiel:OpenSpielGame", package="pyspiel", extra="open_spiel")
+register_family("textarena", "sparring.envs.from_textarena:TextArenaGame", package="textarena", extra="textarena")
+register_family("pettingzoo", "sparring.envs.from_pettingzoo:PettingZooGame", package="pettingzoo", extra="pettingzoo")

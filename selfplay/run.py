@@ -84,7 +84,9 @@ class Run:
         if is_judged(self.game):
             self.measure = judged_apart(self.measure, eval_game)
         config = {key: value for key, value in asdict(settings).items() if key not in NOT_KEPT}
-        name = f"{self.game.name}-{folder_name(settings.opponent)}-seed{settings.seed}"
+        # The games of another library have a slash in their names, which would make folders of it.
+        game = self.game.name.replace("/", "-")
+        name = f"{game}-{folder_name(settings.opponent)}-seed{settings.seed}"
         self.folder = folder or self._make_folder(settings.out or free_folder("runs", name), config)
         kind = settings.tracker if self.processes.is_main else "none"
         tracker = Tracker(kind, project=settings.project, name=name, folder=self.folder.path, config=config)

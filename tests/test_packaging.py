@@ -73,10 +73,13 @@ def test_wheel_holds_the_three_packages_and_nothing_else(wheel: Path) -> None:
     assert {name.split("/")[0] for name in names if ".dist-info/" in name} == {dist_info(wheel)}
 
 
-def test_wheel_holds_every_module_of_the_folders(wheel: Path) -> None:
+def test_wheel_holds_every_module_and_table_of_the_folders(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {
-        f"sparring/{p.relative_to(ROOT).as_posix()}" for package in PACKAGES for p in (ROOT / package).rglob("*.py")
+        f"sparring/{p.relative_to(ROOT).as_posix()}"
+        for package in PACKAGES
+        for kind in ("*.py", "*.tsv")
+        for p in (ROOT / package).rglob(kind)
     }
     assert modules - names == set()
 

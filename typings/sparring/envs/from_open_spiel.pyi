@@ -1,0 +1,1 @@
+from envs.from_open_spiel import *

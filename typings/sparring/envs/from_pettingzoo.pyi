@@ -1,0 +1,1 @@
+from envs.from_pettingzoo import *

@@ -1,0 +1,1 @@
+from envs.pettingzoo_words import *

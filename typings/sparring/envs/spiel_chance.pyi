@@ -1,0 +1,1 @@
+from envs.spiel_chance import *

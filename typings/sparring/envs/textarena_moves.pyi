@@ -1,0 +1,1 @@
+from envs.textarena_moves import *

@@ -1,0 +1,1 @@
+from envs.to_open_spiel import *

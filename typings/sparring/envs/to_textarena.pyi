@@ -1,0 +1,1 @@
+from envs.to_textarena import *
