@@ -37,6 +37,8 @@ FOLDER = Path("envs/known")
 GAMES = 20
 PLIES = 6_000
 """Moves that `check_game` looks at, about; it sees more games of short games than of long ones."""
+SPOKEN = 600
+"""As many where moves are free text, because each of them is searched for first."""
 MOST_SECONDS = 600
 """After which a game is given up, unless said otherwise."""
 COLUMNS = "# game\tworks\texact\tturns\tcharacters\twhy"
@@ -52,7 +54,8 @@ def measure(family: str, name: str) -> Known:
             played, longest, moves = _random_game(game, number)
             turns, characters = max(turns, played), max(characters, longest)
             branching = max(branching, played * moves)
-        check_game(game, games=max(1, min(GAMES, int(PLIES / branching))))
+        plies = SPOKEN if game.keeps_brackets else PLIES
+        check_game(game, games=max(1, min(GAMES, int(plies / branching))))
         return Known(name, True, _lists_deals(game), turns, characters, "")
     except Refused:
         return Known(name, False, False, turns, characters, "in some position no reply was found that the game takes")

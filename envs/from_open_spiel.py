@@ -128,7 +128,9 @@ class OpenSpielGame(Bridged[SpielState, SpielPosition]):
 
     @classmethod
     def candidates(cls) -> dict[str, str]:
-        return {about.short_name: _why_not(about) for about in _types()}
+        # Games of ours that went over there are none of the library's own.
+        names = {about.short_name: _why_not(about) for about in _types(python=True)}
+        return {name: why for name, why in names.items() if not name.startswith("sparring_")}
 
     def deal(self, rng: np.random.Generator) -> SpielState:
         if self._luck is None:
@@ -255,7 +257,9 @@ def load(title: str, **settings: Any) -> Any:
     import pyspiel
 
     name, parenthesis, parameters = title.partition("(")
-    abouts = {about.short_name: about for about in _types(python=name.startswith("python_"))}
+    abouts = {about.short_name: about for about in _types()}
+    if name not in abouts:
+        abouts = {about.short_name: about for about in _types(python=True)}
     if name not in abouts:
         two = [known for known, about in abouts.items() if not _why_not(about)]
         raise ValueError(f"open_spiel has no game {name!r}.{near(name, two)}")

@@ -57,7 +57,7 @@ class TextArenaGame(Bridged[TextState, TextPosition]):
     """A two-player game of TextArena. Moves are free text, in which its own square brackets stand."""
 
     family = "textarena"
-    kept = 1024
+    kept = 512
     keeps_brackets = True
     zero_sum = False
 

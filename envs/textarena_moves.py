@@ -17,7 +17,7 @@ _NEWEST = 2_500
 """Characters at the end of what is shown in which offers are looked for first."""
 
 FORMS: dict[str, tuple[str, ...]] = {
-    "Battleship": ("[{a-j}{0-9}]",),
+    "Battleship": ("[{a-t}{0-19}]",),
     "Briscola": ("[play {1-3}]",),
     "Chopsticks": ("[attack {0-1} {0-1}]", "[split {0-4} {0-4}]"),
     "ConnectFour": ("[col {0-6}]",),
