@@ -28,7 +28,8 @@ ALLOWED: dict[str, str] = {
     "[1, inf)": "games batch_games epochs minibatches in_flight batch_tokens measure_every save_every snapshot_every "
     "keep pool_size layers heads rollouts max_new_tokens importance_cap",
     "[2, inf)": "width samples hidden",
-    "[0, inf)": "lora warm_steps transcripts anchor_every retries threads entropy entropy_end kl kl_end nll threshold",
+    "[0, inf)": "lora warm_steps transcripts anchor_every retries threads entropy entropy_end kl kl_end nll threshold "
+    "weight_power shrink",
     "(0, inf)": "lr lr_end critic_lr warm_lr max_grad_norm temperature lora_alpha clip clip_high value_clip "
     "value_weight kl_stop kl_target kl_horizon beta beta_end eta eta_end init_scale",
     "(1, inf)": "dual_clip",
