@@ -192,7 +192,7 @@ class RelativeReward(Stateless):
 
     def size(self, items: Sequence[Gap]) -> float:
         """Return what all pairs count for."""
-        return sum(row.weight**self.weight_power for row in self.rows(items))
+        return float(sum(row.weight**self.weight_power for row in self.rows(items)))
 
     def rows(self, items: Sequence[Gap]) -> list[Difference]:
         """Merge items of the same two replies, which is exact with power 1 and no shrinking."""

@@ -130,7 +130,8 @@ def make_rule(
         "grpo": grouped(group_samples, scale=scale),
         "rloo": grouped(leave_one_out_samples, rollouts=rollouts),
         "sppo": grouped(rated, span=span),
-        "rebel": grouped(gaps),
+        # Gaps of one state and of one prompt would be added up as equals, although luck makes the latter far noisier.
+        "rebel": lambda episodes: gaps(forks(episodes, by=groups, alone=False)),
         "kto": lambda episodes: labelled(samples(episodes, baseline), by_size=True),
         "rft": lambda episodes: winners(episodes, decay=turn_decay),
         "spin": lambda episodes: _demonstrated(learner, game, episodes),
