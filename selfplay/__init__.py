@@ -9,7 +9,20 @@ from .episode import Episode, Turn, counted, mean_figures
 from .exploitability import Exploitability, OptimalLosses, Outcomes, exploitability, losses_to_optimal
 from .forks import Fork, forks, group_samples, leave_one_out_samples
 from .gae import critic_samples
-from .pairs import Labelled, Pair, Rated, Weighted, demonstrations, labelled, pairs, rated, spin_pairs, winners
+from .pairs import (
+    Gap,
+    Labelled,
+    Pair,
+    Rated,
+    Weighted,
+    demonstrations,
+    gaps,
+    labelled,
+    pairs,
+    rated,
+    spin_pairs,
+    winners,
+)
 from .play import play
 from .sampled import Estimate, SampledExploitability, sampled_exploitability
 
@@ -20,7 +33,7 @@ if TYPE_CHECKING:
     from .learner import Learner
     from .policy_gradient import PolicyGradient
     from .pool import OpponentPool
-    from .preference import Preference, SelfPlayPreference, UnpairedPreference
+    from .preference import Preference, RelativeReward, SelfPlayPreference, UnpairedPreference
     from .rules import Rule, make_objective, make_rule
     from .run import Run
     from .settings import Settings
@@ -36,6 +49,7 @@ __all__ = [
     "Estimate",
     "Exploitability",
     "Fork",
+    "Gap",
     "Generation",
     "Guard",
     "GuardRule",
@@ -50,6 +64,7 @@ __all__ = [
     "PolicyGradient",
     "Preference",
     "Rated",
+    "RelativeReward",
     "RoleBaseline",
     "Rule",
     "Run",
@@ -68,6 +83,7 @@ __all__ = [
     "demonstrations",
     "exploitability",
     "forks",
+    "gaps",
     "group_samples",
     "labelled",
     "leave_one_out_samples",
@@ -101,6 +117,7 @@ _LAZY = {
     "OpponentPool": ".pool",
     "PolicyGradient": ".policy_gradient",
     "Preference": ".preference",
+    "RelativeReward": ".preference",
     "Rule": ".rules",
     "Run": ".run",
     "SelfPlayPreference": ".preference",

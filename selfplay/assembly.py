@@ -156,7 +156,7 @@ def _objective(settings: Settings) -> Objective:
             standardize=settings.standardize,
             importance_cap=settings.importance_cap,
         )
-    named = ("beta", "eta", "nll")
+    named = ("beta", "eta", "nll", "weight_power", "shrink")
     return make_objective(update, **{n: getattr(settings, n) for n in named if update in BY_UPDATE[n]})
 
 

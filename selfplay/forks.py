@@ -59,7 +59,7 @@ class Fork(NamedTuple):
         return tuple(r for outcome in self.outcomes for r in outcome.returns)
 
 
-def forks(episodes: Iterable[Episode], *, by: str, player: int = 0) -> Iterator[Fork]:
+def forks(episodes: Iterable[Episode], *, by: str, player: int = 0, alone: bool = True) -> Iterator[Fork]:
     """Yield every prompt to which the agent number `player` replied at least twice, in the order of first sight.
 
     Args:
@@ -68,6 +68,7 @@ def forks(episodes: Iterable[Episode], *, by: str, player: int = 0) -> Iterator[
             which all that is hidden was the same too, and what is then left alone by prompt; "branch" takes the turns
             at which the games of one stem part, and nothing else.
         player: whose turns.
+        alone: whether, by "state", turns whose state did not come back are compared by prompt; else they are left out.
 
     By "state" replies are compared under the same luck, as they are by "branch", but of games that were played anyway:
     given the state, which reply was sampled says nothing of the others' returns, so the mean of those is a baseline. At
@@ -84,9 +85,8 @@ def forks(episodes: Iterable[Episode], *, by: str, player: int = 0) -> Iterator[
     for _, turn in turns:
         _check_tokens(turn.reply)
     groups = _grouped(turns, _KEYS[by])
-    if by == "state":
-        alone = [group[0] for group in groups if len(group) == 1]
-        groups += _grouped(alone, _KEYS["prompt"])
+    if by == "state" and alone:
+        groups += _grouped([group[0] for group in groups if len(group) == 1], _KEYS["prompt"])
     for group in groups:
         if len(group) > 1:
             yield _fork(group)

@@ -61,6 +61,17 @@ class Rated(NamedTuple):
     """How many times the reply was sampled."""
 
 
+class Gap(NamedTuple):
+    """Two replies to one prompt and how much more the first earned."""
+
+    first: Reply
+    second: Reply
+    gap: float
+    """Mean return of the first less that of the second, in rewards."""
+    weight: float
+    """How many comparisons it stands for."""
+
+
 class Labelled(NamedTuple):
     """A single reply, good or bad."""
 
@@ -124,6 +135,18 @@ def _pair(chosen: Outcome, rejected: Outcome, smoothing: float | None, span: flo
             share = 0.5 + (chosen.mean - rejected.mean) / (2 * span)
         target = (share * 2 * weight + smoothing) / (2 * weight + 2 * smoothing)
     return Pair(chosen=chosen.reply, rejected=rejected.reply, target=target, weight=weight)
+
+
+def gaps(forks: Iterable[Fork]) -> Iterator[Gap]:
+    """Yield each two distinct replies of a fork with the difference of their mean returns, weighed as in `pairs`.
+
+    What REBEL (Gao et al. 2024, arXiv 2404.16767) regresses on; where two replies come up again they stand in the same
+    order, that of their ids.
+    """
+    for fork in forks:
+        for a, b in combinations(sorted(fork.outcomes, key=lambda outcome: outcome.reply.ids), 2):
+            n, m = len(a.returns), len(b.returns)
+            yield Gap(a.reply, b.reply, a.mean - b.mean, n * m / (n + m))
 
 
 def _wins(ours: Sequence[float], theirs: Sequence[float]) -> float:

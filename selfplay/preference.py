@@ -1,4 +1,4 @@
-"""Preferences from outcomes as objectives: DPO and its relatives on pairs, SPPO on win rates, KTO on single replies.
+"""Preferences from outcomes as objectives: DPO and its relatives and REBEL on pairs, SPPO on win rates, KTO.
 
 Chosen: the log-probability of a reply is the sum over its tokens, and the reference is the learner's: the first policy,
 or one that catches up. With the first policy and a beta that falls, a pair's fixed point is a smoothed equilibrium.
@@ -17,8 +17,8 @@ from sparring.agents.prefix import Ids
 from sparring.envs import near
 
 from .groups import check_reply
-from .pairs import Labelled, Pair, Rated
-from .preference_losses import dpo_loss, hinge_loss, ipo_loss, kto_loss, sppo_loss
+from .pairs import Gap, Labelled, Pair, Rated
+from .preference_losses import dpo_loss, hinge_loss, ipo_loss, kto_loss, rebel_loss, sppo_loss
 from .reading import Key, Read, Stateless, Tally
 
 if TYPE_CHECKING:
@@ -147,6 +147,78 @@ class SelfPlayPreference(Stateless):
         tally.add("win_rate_spread", (weight_B * (rate_B - 0.5).square()).sum(), total)
         read.watch(tally)
         return loss - self.nll * (weight_B * (rate_B > 0.5) * logp_B).sum()
+
+
+@dataclass(slots=True)
+class Difference:
+    """Two replies to one prompt, all that was seen of how far apart they are."""
+
+    replies: tuple[Reply, ...]
+    weight: float = 0.0
+    gain: float = 0.0
+    """Weight times what the first earned more than the second, in rewards, summed."""
+
+
+class RelativeReward(Stateless):
+    """REBEL: the difference of two replies' log-ratios to the reference is drawn towards that of their rewards / beta.
+
+    A policy gradient weighs a reply by its probability and a prompt by its visits, so what has become rare comes back
+    slowly. Here only weights do that, and `weight_power` takes the edge off them; `shrink` keeps a handful of games
+    from saying much with certainty.
+    """
+
+    needs_reference = True
+
+    def __init__(self, *, beta: float = 1.0, weight_power: float = 1.0, shrink: float = 0.0) -> None:
+        """Set the numbers of the regression.
+
+        Args:
+            beta: hold of the reference, in rewards a nat.
+            weight_power: power of the number of comparisons, all games of an update together, that two replies count
+                for; 0 counts all pairs alike.
+            shrink: comparisons without a difference that are added to those of each two replies.
+        """
+        if beta <= 0:
+            raise ValueError(f"beta must be above 0, not {beta}")
+        if weight_power < 0 or shrink < 0:
+            raise ValueError(f"weight_power and shrink must be 0 or more, not {weight_power} and {shrink}")
+        self.beta = beta
+        self.weight_power = weight_power
+        self.shrink = shrink
+
+    def prepare(self, learner: Learner, items: Sequence[Gap]) -> Sequence[Gap]:
+        """Return the items as they are."""
+        return items
+
+    def size(self, items: Sequence[Gap]) -> float:
+        """Return what all pairs count for."""
+        return float(sum(row.weight**self.weight_power for row in self.rows(items)))
+
+    def rows(self, items: Sequence[Gap]) -> list[Difference]:
+        """Merge items of the same two replies, which is exact with power 1 and no shrinking."""
+        found: dict[tuple[Ids, Ids, Ids], Difference] = {}
+        for first, second, gap, weight in items:
+            check_reply(first)
+            check_reply(second)
+            row = found.setdefault((first.prompt_ids, first.ids, second.ids), Difference((first, second)))
+            row.weight += weight
+            row.gain += weight * gap
+        return list(found.values())
+
+    def loss(self, read: Read, rows: Sequence[Difference], tally: Tally) -> Tensor:
+        """Return the loss summed over pairs, each times what it counts for."""
+        first, second = [row.replies[0] for row in rows], [row.replies[1] for row in rows]
+        weight_B = read.float(row.weight**self.weight_power for row in rows)
+        margin_B = read.sums(first, read.logp_T) - read.sums(second, read.logp_T)
+        reference_B = read.sums(first, read.reference_T) - read.sums(second, read.reference_T)
+        gap_B = read.float(row.gain / (row.weight + self.shrink) for row in rows)
+        loss, _ = rebel_loss(margin_B, reference_B, gap_B, beta=self.beta, weight_B=weight_B)
+        total = float(weight_B.sum())
+        moved_B = (margin_B - reference_B).detach()
+        tally.add("pair_accuracy", (weight_B * (moved_B * gap_B > 0)).sum(), total)
+        tally.add("gap", (weight_B * gap_B.abs()).sum(), total)
+        read.watch(tally)
+        return loss
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Losses on whole replies: pairs (DPO, IPO, hinge), win rates (SPPO), labels (KTO), imitation. Each sums over items.
+"""Losses on whole replies: pairs (DPO, IPO, hinge, REBEL), win rates (SPPO), labels (KTO), imitation, all sums.
 
 Chosen: the log-probability of a reply is the sum over its tokens, and nothing is divided by length. Who wants length
 normalisation, as TRL's IPO has it, divides before calling.
@@ -95,6 +95,35 @@ def sppo_loss(
     error_B = logratio_B - eta * edge_B
     with torch.no_grad():
         metrics = {"accuracy": (logratio_B * edge_B > 0).float().mean(), "distance": error_B.abs().mean()}
+    return weighted_sum(error_B.square(), weight_B), metrics
+
+
+def rebel_loss(
+    margin_B: Tensor,
+    reference_margin_B: Tensor,
+    gap_B: Tensor,
+    *,
+    beta: float,
+    weight_B: Tensor | None = None,
+) -> tuple[Tensor, Metrics]:
+    """Gao et al. 2024 (arXiv 2404.16767), eq. 1, over beta^2: sum (d - gap / beta)^2, d = margin - reference margin.
+
+    Args:
+        margin_B: log p(first) - log p(second), of the policy that learns.
+        reference_margin_B: of the policy that it is held to; in the paper the one that played.
+        gap_B: how much more the first reply earned, in rewards.
+        beta: 1/eta of the paper, in rewards a nat. At the least of the loss, d = gap / beta, the policy is the one that
+            maximises reward less beta times the KL to the reference.
+        weight_B: of each pair; ones where None.
+
+    Raises ValueError if `beta` is not above 0. Metrics: `accuracy`, the share of pairs that moved the way of their gap,
+    and `distance`, the mean of |d - gap / beta|.
+    """
+    _check_above_zero("beta", beta)
+    d_B = margin_B - reference_margin_B
+    error_B = d_B - gap_B / beta
+    with torch.no_grad():
+        metrics = {"accuracy": (d_B * gap_B > 0).float().mean(), "distance": error_B.abs().mean()}
     return weighted_sum(error_B.square(), weight_B), metrics
 
 

@@ -6,6 +6,7 @@
 | grpo, rloo | replies to one prompt | outcome against the group's mean, or against the mean of the others |
 | dpo, ipo, hinge | pairs of replies to one prompt | the one with the better mean outcome is chosen |
 | sppo | replies to one prompt | empirical win rate against the others |
+| rebel | pairs of replies to one prompt | the difference of their mean outcomes |
 | kto | every turn | desirable where the game went better than the seat's baseline |
 | rft | the winner's turns | imitated |
 | spin | the opponent's turns | its move is chosen over one's own reply to the same prompt |
@@ -27,13 +28,13 @@ from .gae import critic_samples
 from .imitation import Imitation
 from .learner import Learner, Objective, Report
 from .losses import UNCLIPPED
-from .pairs import demonstrations, labelled, own_replies, pairs, rated, spin_pairs, winners
+from .pairs import demonstrations, gaps, labelled, own_replies, pairs, rated, spin_pairs, winners
 from .policy_gradient import PolicyGradient
-from .preference import Preference, SelfPlayPreference, UnpairedPreference
+from .preference import Preference, RelativeReward, SelfPlayPreference, UnpairedPreference
 
-RULES = ("ppo", "reinforce", "grpo", "rloo", "dpo", "ipo", "hinge", "sppo", "kto", "rft", "spin")
+RULES = ("ppo", "reinforce", "grpo", "rloo", "dpo", "ipo", "hinge", "sppo", "rebel", "kto", "rft", "spin")
 ADVANTAGES = ("rae", "critic", "none")
-GROUPED = ("grpo", "rloo", "dpo", "ipo", "hinge", "sppo")
+GROUPED = ("grpo", "rloo", "dpo", "ipo", "hinge", "sppo", "rebel")
 """Rules that compare replies to one prompt, and so can learn from branched games."""
 
 
@@ -63,6 +64,7 @@ def make_objective(rule: str, **settings: float | str | bool | None) -> Objectiv
         "hinge": lambda **more: Preference("hinge", **more),
         "spin": lambda **more: Preference("sigmoid", **more),
         "sppo": lambda **more: SelfPlayPreference(**more),
+        "rebel": lambda **more: RelativeReward(**more),
         "kto": lambda **more: UnpairedPreference(**more),
         "rft": lambda **more: Imitation(**more),
     }
@@ -128,6 +130,8 @@ def make_rule(
         "grpo": grouped(group_samples, scale=scale),
         "rloo": grouped(leave_one_out_samples, rollouts=rollouts),
         "sppo": grouped(rated, span=span),
+        # Gaps of one state and of one prompt would be added up as equals, although luck makes the latter far noisier.
+        "rebel": lambda episodes: gaps(forks(episodes, by=groups, alone=False)),
         "kto": lambda episodes: labelled(samples(episodes, baseline), by_size=True),
         "rft": lambda episodes: winners(episodes, decay=turn_decay),
         "spin": lambda episodes: _demonstrated(learner, game, episodes),

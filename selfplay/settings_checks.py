@@ -27,7 +27,7 @@ UPDATES = (*RULES, *TRL_RULES)
 PG = ("ppo", "reinforce", "grpo", "rloo")
 CLIPPED = ("ppo", "grpo", "rloo")
 PAIRS = ("dpo", "ipo", "hinge")
-PREFERENCES = (*PAIRS, "sppo", "kto", "spin")
+PREFERENCES = (*PAIRS, "sppo", "rebel", "kto", "spin")
 NAMED: dict[str, Sequence[str]] = {
     "update": UPDATES,
     "advantage": ADVANTAGES,
@@ -81,7 +81,7 @@ RANGES: dict[str, Range] = {
     # One reply a state has none to be compared with; NashConv is sampled from halves; positions turn pairs of numbers.
     **dict.fromkeys(("width", "samples", "hidden"), FROM_2),
     **dict.fromkeys(("lora", "warm_steps", "transcripts", "anchor_every", "retries", "threads", "rate_pairs"), FROM_0),
-    **dict.fromkeys(("entropy", "entropy_end", "kl", "kl_end", "nll", "threshold"), FROM_0),
+    **dict.fromkeys(("entropy", "entropy_end", "kl", "kl_end", "nll", "threshold", "weight_power", "shrink"), FROM_0),
     **dict.fromkeys(("lr", "lr_end", "critic_lr", "warm_lr", "max_grad_norm", "temperature", "lora_alpha"), ABOVE_0),
     **dict.fromkeys(("clip", "clip_high", "value_clip", "value_weight", "init_scale"), ABOVE_0),
     **dict.fromkeys(("kl_stop", "kl_target", "kl_horizon"), ABOVE_0),
@@ -105,8 +105,9 @@ BY_UPDATE: dict[str, tuple[str, ...]] = {
     "scale": ("grpo",),
     "soft": PAIRS,
     "threshold": (*PAIRS, "trl-dpo"),
-    **dict.fromkeys(("beta", "beta_end"), (*PAIRS, "kto", "spin", "trl-dpo", "trl-kto")),
-    "nll": PREFERENCES,
+    **dict.fromkeys(("beta", "beta_end"), (*PAIRS, "rebel", "kto", "spin", "trl-dpo", "trl-kto")),
+    "nll": (*PAIRS, "sppo", "kto", "spin"),
+    **dict.fromkeys(("weight_power", "shrink"), ("rebel",)),
     **dict.fromkeys(("eta", "eta_end"), ("sppo",)),
     "turn_decay": ("rft", "trl-sft"),
     # Those of TRL build an optimizer of TRL's, with its own numbers.

@@ -111,6 +111,7 @@ def test_replies_under_the_same_luck_are_compared_and_what_is_alone_by_prompt() 
         (Outcome(reply[5], (-1.0,)), Outcome(reply[7], (-1.0,))),
         (Outcome(reply[7], (1.0,)), Outcome(reply[8], (0.0,))),
     ]
+    assert list(forks(episodes, by="state", alone=False)) == list(forks(episodes, by="state"))[:2]
     advantages = [s.advantage for s in leave_one_out_samples(forks(episodes, by="state"))]
     assert advantages == [0.0, 0.0, 0.0, 0.0, 1.0, -1.0]
     assert max(abs(s.advantage) for s in leave_one_out_samples(forks(episodes, by="prompt"))) > 0.5

@@ -17,9 +17,9 @@ from sparring.envs import make
 from sparring.selfplay import Anneal, Learner, PolicyGradient, RoleBaseline, Sample, make_rule, play, samples, self_play
 from sparring.selfplay.critic import Critic
 from sparring.selfplay.imitation import Imitation
-from sparring.selfplay.pairs import Labelled, Pair, Rated, Weighted
+from sparring.selfplay.pairs import Gap, Labelled, Pair, Rated, Weighted
 from sparring.selfplay.pool import OpponentPool
-from sparring.selfplay.preference import Preference, SelfPlayPreference, UnpairedPreference
+from sparring.selfplay.preference import Preference, RelativeReward, SelfPlayPreference, UnpairedPreference
 from sparring.selfplay.reference import FrozenAdapter, FullCopy
 from sparring.selfplay.snapshots import AdapterSnapshots, CopySnapshots
 
@@ -50,6 +50,10 @@ def pairs_of(agent: LanguageModelAgent) -> list[Pair]:
     return [Pair(chosen=a, rejected=b, target=target, weight=weight) for a, b in found for target, weight in both]
 
 
+def gaps_of(agent: LanguageModelAgent) -> list[Gap]:
+    return [Gap(a, b, gap, weight) for a, b in fork_replies(agent) for gap, weight in ((2.0, 1.0), (-0.5, 2.0))]
+
+
 def rated_of(agent: LanguageModelAgent) -> list[Rated]:
     return [Rated(r, rate, w) for pair in fork_replies(agent) for r in pair for rate, w in ((0.9, 1.0), (0.3, 2.0))]
 
@@ -70,6 +74,7 @@ OBJECTIVES: dict[str, tuple[Callable[[], Any], Items]] = {
     "ipo": (lambda: Preference("ipo", beta=0.3), pairs_of),
     "hinge": (lambda: Preference("hinge", nll=0.1), pairs_of),
     "sppo": (lambda: SelfPlayPreference(eta=2.0), rated_of),
+    "rebel": (lambda: RelativeReward(beta=0.3), gaps_of),
     "kto": (lambda: UnpairedPreference(nll=0.1), labelled_of),
     "imitation": (Imitation, weighted_of),
 }
@@ -99,6 +104,34 @@ def test_small_batches_add_up_to_one_large_one(name: str) -> None:
     whole = gradient(agent, make_objective(), items, critic=critic)
     assert whole.abs().max() > 1e-4
     assert_close(gradient(agent, make_objective(), items, critic=critic, batch_tokens=1), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_pairs_that_count_for_a_power_add_up_over_batches_too() -> None:
+    """The power is taken of all comparisons of two replies, which batches of rows must not take apart."""
+    agent = small_agent()
+    objective, items = RelativeReward(beta=0.3, weight_power=0.5, shrink=2.0), gaps_of(agent)
+    whole = gradient(agent, objective, items)
+    assert whole.abs().max() > 1e-4
+    assert_close(gradient(agent, objective, items, batch_tokens=1), whole, rtol=1e-4, atol=1e-6)
+
+
+def test_what_two_replies_count_for_and_how_far_apart_they_are_by_hand() -> None:
+    """Gaps of 2 in one comparison and of -1 in three: a gap of (2 - 3) / (4 + 1) that counts for the root of 4."""
+    agent = small_agent()
+    (a, b), *_ = fork_replies(agent)
+    objective = RelativeReward(beta=0.5, weight_power=0.5, shrink=1.0)
+    items = [Gap(a, b, 2.0, 1.0), Gap(a, b, -1.0, 3.0)]
+    assert objective.size(items) == 2
+    report = Learner(agent, objective, lr=0.0).update(items)
+    assert report["gap"] == pytest.approx(0.2)
+    # At the reference d = 0 and -0.2 / 0.5 is wanted.
+    assert report["loss"] == pytest.approx(0.4**2)
+
+
+@pytest.mark.parametrize("bad", [{"beta": 0.0}, {"weight_power": -1.0}, {"shrink": -1.0}])
+def test_numbers_of_rebel_that_mean_nothing_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"must be (above 0|0 or more)"):
+        RelativeReward(**bad)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -184,6 +217,8 @@ def shifted(item: Any, gap: float) -> Any:
 
     if isinstance(item, Pair):
         return replace(item, chosen=shift(item.chosen), rejected=shift(item.rejected))
+    if isinstance(item, Gap):
+        return item._replace(first=shift(item.first), second=shift(item.second))
     return item._replace(reply=shift(item.reply))
 
 

@@ -19,6 +19,7 @@ from sparring.selfplay.pairs import (
     Weighted,
     as_said_by,
     demonstrations,
+    gaps,
     labelled,
     own_replies,
     pairs,
@@ -187,6 +188,14 @@ def test_win_rates_mean_one_half_and_pairs_miss_none(fork: Fork) -> None:
     counts = {outcome.reply: len(outcome.returns) for outcome in fork.outcomes}
     for pair in soft:
         assert isclose(1 / pair.weight, 1 / counts[pair.chosen] + 1 / counts[pair.rejected])
+
+
+def test_gaps_are_differences_of_means_in_the_order_of_the_replies() -> None:
+    """Two games of 1 and -1, three of 1: weighed as a difference of means of so many is, 2 * 3 / 5."""
+    (gap,) = gaps([fork_of((1.0, -1.0), (1.0, 1.0, 1.0))])
+    assert (gap.first, gap.second, gap.gap, gap.weight) == (said(0), said(1), -1.0, 1.2)
+    again = Fork("g", 0, (Outcome(said(1), (2.0,)), Outcome(said(0), (0.5,))))
+    assert list(gaps([again])) == [(said(0), said(1), -1.5, 0.5)]
 
 
 def test_labels_follow_the_sign_of_the_advantage() -> None:

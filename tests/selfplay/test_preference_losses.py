@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from sparring.selfplay.preference_losses import dpo_loss, hinge_loss, ipo_loss, kto_loss, nll_loss, sppo_loss
+from sparring.selfplay.preference_losses import (
+    dpo_loss,
+    hinge_loss,
+    ipo_loss,
+    kto_loss,
+    nll_loss,
+    rebel_loss,
+    sppo_loss,
+)
 
 PAIR_LOSSES = [dpo_loss, ipo_loss, hinge_loss]
 LOG3 = math.log(3)
@@ -113,6 +121,18 @@ def test_sppo_raises_replies_that_win(win_rate: float, sign: int) -> None:
     assert slope == pytest.approx(2 * sign)  # 2 (0 - 2 (P - 1/2))
 
 
+def test_rebel_by_hand() -> None:
+    """Reached where the difference of log-ratios is that of the rewards over beta."""
+    margin_B, reference_B, gap_B = torch.tensor([0.5, 2.0]), torch.tensor([-0.5, 1.0]), torch.tensor([2.0, -0.5])
+    loss, metrics = rebel_loss(margin_B, reference_B, gap_B, beta=0.5)
+    # d = 1 and 1, wanted are 4 and -1.
+    assert loss == pytest.approx(3**2 + 2**2)
+    assert metrics["accuracy"] == 0.5
+    assert metrics["distance"] == pytest.approx(2.5)
+    loss, _ = rebel_loss(margin_B, reference_B, gap_B, beta=0.5, weight_B=torch.tensor([1.0, 3.0]))
+    assert loss == pytest.approx(9 + 3 * 4)
+
+
 def test_kto_by_hand() -> None:
     # beta 1/2, kl = 2 log 3. Desirable, log-ratio 4 log 3: 1 - sigmoid(log 3) = 1/4. Log-ratio 0: 3/4.
     # Undesirable, log-ratio 0: 1 - sigmoid(log 3) = 1/4. With weights 2 and 3: 2 (1/4 + 3/4) + 3/4 = 2.75.
@@ -156,6 +176,7 @@ def test_extreme_values_stay_finite(far: float) -> None:
             for target_B in (None, torch.ones(1), torch.full((1,), 0.5), torch.zeros(1)):
                 yield pair_loss(x_B, torch.zeros(1), beta=0.5, target_B=target_B)
         yield sppo_loss(x_B, torch.ones(1), eta=1e3)
+        yield rebel_loss(x_B, -x_B, x_B, beta=1e-3)
         for is_desirable in (True, False):
             yield kto_loss(x_B, torch.tensor([is_desirable]), 1.0, beta=0.5)
 
@@ -176,3 +197,5 @@ def test_strengths_must_be_above_zero() -> None:
         kto_loss(one_B, one_B > 0, 0.0, beta=-1.0)
     with pytest.raises(ValueError, match="eta must be above 0"):
         sppo_loss(one_B, one_B, eta=math.nan)
+    with pytest.raises(ValueError, match="beta must be above 0"):
+        rebel_loss(one_B, one_B, one_B, beta=0.0)

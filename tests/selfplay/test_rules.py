@@ -97,7 +97,7 @@ def test_branched_games_teach_the_same(warm: LanguageModelAgent, name: str) -> N
     assert min(after(warm, name, groups="branch", width=4)) > max(left(warm)) + 0.05
 
 
-@pytest.mark.parametrize("name", ["rloo", "dpo", "sppo"])
+@pytest.mark.parametrize("name", ["rloo", "dpo", "sppo", "rebel"])
 def test_games_compared_by_state_teach_the_same(warm: LanguageModelAgent, name: str) -> None:
     assert min(after(warm, name, groups="state")) > max(left(warm)) + 0.1
 

@@ -29,7 +29,7 @@ ALLOWED: dict[str, str] = {
     "keep pool_size layers heads rollouts max_new_tokens importance_cap",
     "[2, inf)": "width samples hidden",
     "[0, inf)": "lora warm_steps transcripts anchor_every retries threads entropy entropy_end kl kl_end nll threshold "
-    "rate_pairs",
+    "rate_pairs weight_power shrink",
     "(0, inf)": "lr lr_end critic_lr warm_lr max_grad_norm temperature lora_alpha clip clip_high value_clip "
     "value_weight kl_stop kl_target kl_horizon beta beta_end eta eta_end init_scale",
     "(1, inf)": "dual_clip",
