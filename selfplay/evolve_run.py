@@ -26,13 +26,13 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .evolve import GenerationReport, Method, Progress, Snapshot, autonomy, evolve
 from .gate import Gate
 from .learner import Learner
+from .play_method import SelfPlay
 from .policy_gradient import PolicyGradient
 from .preference import Preference
 from .rules import make_rule
 from .runs import free_folder, strict, write_whole
 from .self_improving import SelfImproving
 from .self_instruct import SelfInstruct
-from .self_play import SelfPlay
 from .self_training import PRESETS, SelfTraining, imitation_steps, seed_data
 from .settings import read_numbers, setting
 from .skills import Curriculum, Skill, read_skill

@@ -144,3 +144,11 @@ def test_every_module_has_its_forwarding_stub() -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.update(check=True) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_that_loads_late_has_the_name_of_a_module(package: str) -> None:
+    """A module named self_play, once imported, stood where the function of that name was looked for."""
+    facade = importlib.import_module(f"sparring.{package}")
+    modules = {path.stem for path in (ROOT / package).glob("*.py")}
+    assert set(getattr(facade, "_LAZY", {})) & modules == set()

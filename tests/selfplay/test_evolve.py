@@ -23,9 +23,9 @@ from sparring.selfplay.funnel import Filter, Funnel, at_most, each, refine, uniq
 from sparring.selfplay.gate import Gate
 from sparring.selfplay.imitation import Imitation
 from sparring.selfplay.pairs import Weighted
+from sparring.selfplay.play_method import SelfPlay
 from sparring.selfplay.self_improving import SelfImproving
 from sparring.selfplay.self_instruct import SelfInstruct, rouge_l, tokens
-from sparring.selfplay.self_play import SelfPlay
 from sparring.selfplay.self_training import PRESETS, SelfTraining, imitation_steps, seed_data, voted_pairs
 from sparring.selfplay.skills import (
     HIDDEN,

@@ -1,0 +1,1 @@
+from selfplay.play_method import *

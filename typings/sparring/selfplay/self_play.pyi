@@ -1,1 +1,0 @@
-from selfplay.self_play import *
