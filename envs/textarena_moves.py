@@ -33,6 +33,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     "MemoryGame": ("[{0-5} {0-5} {0-5} {0-5}]",),
     "NewRecruit": ("[Propose] {A-E}B{A-E}C{A-E}A{A-E}D", "[Accept]", "[Reject]"),
     "Nim": ("[{0-4} {1-9}]",),
+    "Othello": ("[{0-7}, {0-7}]",),
     "Poker": ("[Check]", "[Call]", "[Fold]", "[Bet 20]", "[Raise 40]"),
     "PublicGoodsGame": ("[{0-20}]", "{I will give half.}"),
     "QuantumTicTacToe": ("[{0-8},{0-8}]",),
