@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -91,7 +90,7 @@ def _lists_deals(game: Game[Any]) -> bool:
 
 def _one_line(error: BaseException) -> str:
     text = " ".join(plain(str(error) or type(error).__name__).replace("\n", " ").split())
-    return text.rpartition("cannot be played here: ")[2].replace(os.getcwd(), ".")[:200]
+    return text.rpartition("cannot be played here: ")[2][:200]
 
 
 def measured_apart(family: str, name: str, *, seconds: int) -> Known:

@@ -278,6 +278,8 @@ def why_not(error: BaseException) -> str:
     """Return in plain words why a game of TextArena cannot be made."""
     if isinstance(error, SyntaxError):
         return f"its source does not compile on this Python ({error.msg}); most such games need Python 3.12"
+    if isinstance(error, FileNotFoundError):
+        return "its data files are not in the package"
     text = _first_line(error)
     if isinstance(error, LookupError) and "nltk" in str(error).lower():
         return "it needs word lists of nltk that are not installed: nltk.download('words') and the like"
