@@ -20,7 +20,7 @@ import numpy as np
 
 from .check_cases import moves_of
 from .game import Game
-from .registry import list_games, make
+from .registry import make, own_games
 from .tree import NotEnumerable, Tree, enumerate_tree, previous_slots
 
 PAGE = Path("docs/catalogue.md")
@@ -85,7 +85,7 @@ def entry(id: str, *, limit: int = LIMIT) -> Entry:
 
 def catalogue(*, limit: int = LIMIT) -> tuple[Entry, ...]:
     """Return an entry for every registered game, sorted by id."""
-    return tuple(entry(id, limit=limit) for id in list_games())
+    return tuple(entry(id, limit=limit) for id in own_games())
 
 
 def table(entries: tuple[Entry, ...], *, limit: int = LIMIT) -> str:

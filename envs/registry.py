@@ -135,6 +135,11 @@ def list_games(family: str | None = None) -> list[str]:
     return [f"{family}/{name}" for name in sorted(cls.names())]
 
 
+def own_games() -> list[str]:
+    """Return the ids of this package's own games, sorted: those that no user registered."""
+    return [id for id in list_games() if str(_SPECS[id].entry_point).startswith("sparring.envs.")]
+
+
 def read_options(words: Iterable[str]) -> dict[str, Any]:
     """Read a game's settings from a command line: `["dice=2", "heaps=[3, 4]"]`.
 
