@@ -185,8 +185,8 @@ def fenced(seed: int) -> Iterator[None]:
 
 
 def _library() -> Any:
-    import reasoning_gym
-    import reasoning_gym.factory
+    import reasoning_gym  # pyright: ignore[reportMissingImports]
+    import reasoning_gym.factory  # pyright: ignore[reportMissingImports]
 
     return reasoning_gym
 
