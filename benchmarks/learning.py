@@ -104,12 +104,11 @@ RUNS: dict[str, dict[str, Settings]] = {
         "dpo": LEDUC | BRANCH | {"beta": 0.03, "beta_end": 0.01},
         "sppo": LEDUC | SPPO | {"eta": 35.0, "eta_end": 150.0},
         "rebel": LEDUC | REBEL | {"beta": 0.5, "beta_end": 0.25},
-        # Two processes, because half of the time is playing, which they share. The reference is what the warm start
-        # made, and what is not uniform in it stays in the end: it is given twice as long.
+        # Two processes, because most of a large batch is playing, which they share.
         "long": LEDUC
         | REBEL
-        | {PROCESSES: 2, "games": 1_800_000, "batch_games": 2048, "in_flight": 2048}
-        | {"beta": 0.5, "beta_end": 0.18, "ema_decay": 0.99, "warm_steps": 600, "adam_eps": 1e-5},
+        | {PROCESSES: 2, "games": 1_640_000, "batch_games": 2048, "in_flight": 2048}
+        | {"beta": 0.5, "beta_end": 0.18, "ema_decay": 0.99},
     },
 }
 """Settings of scripts/train.py, by game and arm; what is not said is its default. `PROCESSES` is torchrun's."""

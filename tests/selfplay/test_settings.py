@@ -318,10 +318,10 @@ def test_the_learner_is_given_what_the_settings_say() -> None:
     assert steady.average is None
     first, large = (make_player(replace(spin, init_scale=k), make_game(spin)).model for k in (1.0, 3.0))
     assert torch.equal(3 * first.model.layers[0].mlp.up_proj.weight, large.model.layers[0].mlp.up_proj.weight)
-    damped = make_learner(Settings(momentum=0.5, adam_beta2=0.75, adam_eps=0.125, ema_decay=0.9, **tiny), player)
+    damped = make_learner(Settings(momentum=0.5, adam_beta2=0.75, ema_decay=0.9, **tiny), player)
     assert damped.average is not None
     assert damped.average.decay == 0.9
-    assert {(group["betas"], group["eps"]) for group in damped.optimizer.param_groups} == {((0.5, 0.75), 0.125)}
+    assert {group["betas"] for group in damped.optimizer.param_groups} == {(0.5, 0.75)}
     steered = make_learner(Settings(kl_target=0.5, kl_horizon=123, **tiny), player).objective
     assert isinstance(steered, PolicyGradient)
     assert steered.steered is not None
