@@ -89,7 +89,7 @@ RUNS: dict[str, dict[str, Settings]] = {
         "rae+kl": KUHN | KUHN_KL,
         "critic": KUHN | KUHN_KL | {"advantage": "critic"},
         "rae+pool": KUHN | KUHN_KL | {"opponent": "pool"},
-        "dpo": KUHN | BRANCH | {"beta": 0.12, "beta_end": 0.008},
+        "dpo": KUHN | BRANCH | {"beta": 0.25, "beta_end": 0.015},
         "sppo": KUHN | SPPO | {"lr": 1e-3, "eta": 15.0, "eta_end": 250.0},
         "rloo": KUHN | KUHN_KL | {"update": "rloo"},
         "rloo-state": KUHN | KUHN_KL | BY_STATE,
