@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -38,6 +38,8 @@ LEVELS = (
     Level(3, 4, "+-*"),
     Level(4, 6, "+-*"),
 )
+SUMS = tuple(Level(digits, 1, "+") for digits in (1, 2, 3, 4, 6))
+"""The levels of `Addition`."""
 MOST_ANSWERS = 40
 """Where a level has no more answers than these, they are listed."""
 
@@ -46,11 +48,12 @@ class Arithmetic(TaskFamily):
     """Work out an expression of whole numbers."""
 
     name = "arithmetic"
+    table: ClassVar[tuple[Level, ...]] = LEVELS
     levels = len(LEVELS)
 
     def draw(self, rng: np.random.Generator, level: int) -> Task:
         self.check_level(level)
-        allowed = LEVELS[level]
+        allowed = self.table[level]
         return self._task(write(_random(rng, allowed, allowed.signs)), level)
 
     def _task(self, text: str, level: int, source: str = "family") -> Task:
@@ -58,7 +61,7 @@ class Arithmetic(TaskFamily):
         prompt = f"Work out {text}\nAnswer with the number alone."
         return Task(
             family=self.name,
-            skill="arithmetic",
+            skill=self.name,
             level=level,
             prompt=prompt,
             key=str(value),
@@ -73,7 +76,7 @@ class Arithmetic(TaskFamily):
         return read_integer(answer) is not None
 
     def answers(self, task: Task) -> tuple[str, ...] | None:
-        allowed = LEVELS[task.level]
+        allowed = self.table[task.level]
         top = 10**allowed.digits - 1
         if "*" in allowed.among or allowed.signs > 1 or 3 * top > MOST_ANSWERS:
             return None
@@ -81,9 +84,9 @@ class Arithmetic(TaskFamily):
 
     def tasks(self, level: int) -> Iterator[tuple[Task, float]]:
         self.check_level(level)
-        allowed = LEVELS[level]
+        allowed = self.table[level]
         if allowed.signs > 1 or allowed.digits > 1:
-            raise NotImplementedError(f"arithmetic lists its tasks of levels 0 and 1 only, not of level {level}")
+            raise NotImplementedError(f"{self.name} lists its tasks of numbers of one digit only, not of level {level}")
         chance = 1 / (len(allowed.among) * 100)
         for sign, a, b in product(allowed.among, range(10), range(10)):
             yield self._task(f"{a} {sign} {b}", level), chance
@@ -93,7 +96,7 @@ class Arithmetic(TaskFamily):
 
     def propose(self, text: str, level: int) -> Task:
         self.check_level(level)
-        tree, allowed = parse(text), LEVELS[level]
+        tree, allowed = parse(text), self.table[level]
         found = signs(tree)
         if not 1 <= len(found) <= allowed.signs or not set(found) <= set(allowed.among):
             raise Malformed(f"write 1 to {count(allowed.signs, 'sign')}, each one of {' '.join(allowed.among)}")
@@ -106,11 +109,25 @@ class Arithmetic(TaskFamily):
 
     def language(self, level: int) -> str:
         self.check_level(level)
-        allowed = LEVELS[level]
+        allowed = self.table[level]
         return (
             f"Write an expression of whole numbers of at most {count(allowed.digits, 'digit')} that has at most "
             f"{count(allowed.signs, 'sign')}, each one of {' '.join(allowed.among)}. Parentheses are allowed."
         )
+
+
+class Addition(Arithmetic):
+    """Add two numbers: the task on which models that teach themselves are most often shown."""
+
+    name = "addition"
+    table = SUMS
+    levels = len(SUMS)
+
+    def draw(self, rng: np.random.Generator, level: int) -> Task:
+        """Return a sum of two numbers from 0 up, each as likely as any other."""
+        self.check_level(level)
+        first, second = (int(n) for n in rng.integers(10 ** self.table[level].digits, size=2))
+        return self._task(f"{first} + {second}", level)
 
 
 def _random(rng: np.random.Generator, allowed: Level, size: int) -> Expression:

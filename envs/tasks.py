@@ -132,6 +132,7 @@ class TaskFamily(ABC):
 
 
 FAMILIES: dict[str, str | type[TaskFamily]] = {
+    "addition": "sparring.envs.arithmetic:Addition",
     "arithmetic": "sparring.envs.arithmetic:Arithmetic",
     "chain": "sparring.envs.chains:Chain",
     "copy": "sparring.envs.letters:Copy",

@@ -233,7 +233,7 @@ def test_listed_solutions_of_chains_are_the_right_one_and_each_single_slip():
 # What every family shares
 
 
-@pytest.mark.parametrize("name", ["arithmetic", "chain", "copy", "reverse", "sort"])
+@pytest.mark.parametrize("name", ["addition", "arithmetic", "chain", "copy", "reverse", "sort"])
 def test_small_levels_are_listed_as_they_are_drawn(name):
     """Every drawn task is listed. Of 2,000 draws, each of at most 108 tasks is missed with odds below 1e-6."""
     family = make_family(name)

@@ -1,0 +1,178 @@
+"""The methods of self-evolution beside their controls: five seeds each, with intervals.
+
+    python benchmarks/evolution.py                        # hours; writes benchmarks/results/evolution.{json,md,png}
+    python benchmarks/evolution.py --trials addition --seeds 0
+    python benchmarks/evolution.py --figures              # writes the tables and the picture again from the store
+
+A run that is in the store with the same arms and settings is not run again, so what was interrupted goes on where it
+was. Every run is one process with one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from evolution_arms import TRIALS
+
+RESULTS = Path(__file__).resolve().parent / "results"
+T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
+"""Student's t of 95 %, two-sided, by number of seeds."""
+Record = dict[str, Any]
+
+
+def one_run(job: tuple[str, str, int]) -> Record:
+    trial, arm, seed = job
+    torch.set_num_threads(1)
+    begun = time.process_time()
+    curve, extra = TRIALS[trial].run(arm, seed)
+    seconds = round(time.process_time() - begun, 1)
+    return {"trial": trial, "arm": arm, "seed": seed, "seconds": seconds, **extra, "curve": curve}
+
+
+class Store:
+    """Runs that are done, in one JSON file, one line each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records: list[Record] = json.loads(path.read_text()) if path.exists() else []
+
+    def has(self, job: tuple[str, str, int]) -> bool:
+        return any((r["trial"], r["arm"], r["seed"]) == job for r in self.records)
+
+    def add(self, record: Record) -> None:
+        self.records.append(record)
+        trials, arms = list(TRIALS), {name: list(trial.arms) for name, trial in TRIALS.items()}
+        known = [r for r in self.records if r["trial"] in arms and r["arm"] in arms[r["trial"]]]
+        known.sort(key=lambda r: (trials.index(r["trial"]), arms[r["trial"]].index(r["arm"]), r["seed"]))
+        self.records = known
+        partial = self.path.with_suffix(".part")
+        partial.write_text("[\n" + ",\n".join(json.dumps(_rounded(r)) for r in known) + "\n]\n")
+        partial.replace(self.path)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return mean and half of the 95 % interval of some seeds; NaN for the latter of one."""
+    if len(values) < 2:
+        return values[0], math.nan
+    return statistics.fmean(values), T_95[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+
+
+def said(values: Sequence[float]) -> str:
+    mean, half = interval(values)
+    return f"{mean:.3f}" if math.isnan(half) else f"{mean:.3f} ± {half:.3f}"
+
+
+def by_arm(records: Sequence[Record], trial: str) -> dict[str, list[Record]]:
+    found = {arm: [r for r in records if (r["trial"], r["arm"]) == (trial, arm)] for arm in TRIALS[trial].arms}
+    return {arm: runs for arm, runs in found.items() if runs}
+
+
+def report(records: Sequence[Record]) -> str:
+    """Return the results as Markdown."""
+    lines = [
+        "# The methods of self-evolution, beside their controls",
+        "",
+        "Made by `python benchmarks/evolution.py`. Accuracy on a hidden test of fresh tasks, at the last generation;",
+        "mean over seeds and its 95 % interval (Student's t). Differences are of runs of one seed, which begin alike.",
+        "Seconds are CPU seconds of one core a run, start and tests included.",
+    ]
+    for name, trial in TRIALS.items():
+        if arms := by_arm(records, name):
+            lines += ["", f"## {trial.title}", "", f"To be shown: {trial.claim}.", "", *_table(trial.generations, arms)]
+            if trial.votes:
+                gains = {r["seed"]: r["voting_gain"] for runs in arms.values() for r in runs}
+                lines += ["", f"At the start maj@8 less pass@1 is {said(list(gains.values()))}."]
+    return "\n".join([*lines, ""])
+
+
+def _table(generations: int, arms: Mapping[str, Sequence[Record]]) -> list[str]:
+    first = next(iter(arms.values()))
+    base = {r["seed"]: r["curve"][-1] for r in first}
+    name = next(iter(arms))
+    lines = [
+        f"| arm | seeds | start | after {generations} generations | {name} is better by | worst skill | pass@8: start, end "
+        "| accepted | seconds |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for arm, runs in arms.items():
+        starts, ends = [r["curve"][0] for r in runs], [r["curve"][-1] for r in runs]
+        gaps = [base[r["seed"]]["mean"] - r["curve"][-1]["mean"] for r in runs if r["seed"] in base]
+        accepted = statistics.fmean(sum(g["accepted"] for g in r["curve"][1:]) for r in runs)
+        lines.append(
+            f"| {arm} | {len(runs)} | {said([s['mean'] for s in starts])} | {said([e['mean'] for e in ends])} | "
+            f"{said(gaps) if arm != name and gaps else ''} | {said([e['worst'] for e in ends])} | "
+            f"{statistics.fmean(s['pass@8'] for s in starts):.3f}, {statistics.fmean(e['pass@8'] for e in ends):.3f} | "
+            f"{accepted:.1f} | {statistics.fmean(r['seconds'] for r in runs):.0f} |"
+        )
+    return lines
+
+
+def figures(records: Sequence[Record], path: Path) -> None:
+    """Draw every arm's accuracy against generations, mean and interval."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = [name for name in TRIALS if by_arm(records, name)]
+    figure = Figure(figsize=(6.2 * len(drawn), 4.4), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, name in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
+        for arm, runs in by_arm(records, name).items():
+            points = [interval([g["mean"] for g in seeds]) for seeds in zip(*(r["curve"] for r in runs), strict=True)]
+            x, y = range(len(points)), [mean for mean, _ in points]
+            (line,) = axes.plot(x, y, label=arm, linewidth=1.5)
+            low, high = ([mean + sign * (0.0 if math.isnan(h) else h) for mean, h in points] for sign in (-1, 1))
+            axes.fill_between(x, low, high, color=line.get_color(), alpha=0.12)
+        axes.set(title=TRIALS[name].title, xlabel="generation", ylabel="accuracy on the hidden test", ylim=(0, 1))
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize=8, frameon=False)
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", nargs="+", choices=TRIALS, default=list(TRIALS))
+    parser.add_argument("--arms", nargs="+", help="some arms only")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each")
+    parser.add_argument("--store", type=Path, default=RESULTS / "evolution.json")
+    parser.add_argument("--figures", action="store_true", help="only write the tables and the picture again")
+    options = parser.parse_args()
+    store = Store(options.store)
+    jobs = [
+        (trial, arm, seed)
+        for seed in options.seeds
+        for trial in options.trials
+        for arm in TRIALS[trial].arms
+        if options.arms is None or arm in options.arms
+    ]
+    left = [] if options.figures else [job for job in jobs if not store.has(job)]
+    # A process a run, so that no run's state is another's.
+    with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=1) as pool:
+        for record in pool.imap_unordered(one_run, left, chunksize=1):
+            store.add(record)
+            begun, ended = record["curve"][0]["mean"], record["curve"][-1]["mean"]
+            print(f"{record['trial']}, {record['arm']}, seed {record['seed']}: {begun:.3f} to {ended:.3f}", flush=True)
+    options.store.with_suffix(".md").write_text(report(store.records))
+    figures(store.records, options.store.with_suffix(".png"))
+    print(report(store.records))
+
+
+if __name__ == "__main__":
+    main()

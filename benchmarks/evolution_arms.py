@@ -1,0 +1,207 @@
+"""What `evolution.py` runs: each method of self-evolution on a task of its own, beside the controls it must beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from sparring.agents import LanguageModelAgent, tiny_agent
+from sparring.envs.contest import Contest
+from sparring.envs.letters import ALPHABET, Copy
+from sparring.envs.tasks import Task, register_tasks
+from sparring.selfplay.answering import Desk, voting_gain
+from sparring.selfplay.archive import Archive
+from sparring.selfplay.evolve import Experience, GenerationReport, Method, Round, Snapshot, evolve
+from sparring.selfplay.gate import Gate
+from sparring.selfplay.learner import Learner, Report
+from sparring.selfplay.self_improving import SelfImproving
+from sparring.selfplay.self_training import SelfTraining, imitation_steps, seed_data
+from sparring.selfplay.skills import HIDDEN, Curriculum, Skill, probe, read_skill
+
+SEEDS = 1 << 20
+"""Number of the draw that labelled tasks come from; training never comes so far."""
+Curve = list[dict[str, Any]]
+
+
+@dataclass(kw_only=True)
+class Control:
+    """A method that differs from Self-Training in what is imitated only; as many steps, of as many samples."""
+
+    steps: int
+    batch: int = 64
+    labelled: int = 0
+    """Labelled tasks that are added in every generation; 0: the seed data are all there is."""
+    name: str = "control"
+    modules: Mapping[str, str] = field(default_factory=dict)
+
+    def gather(self, round: Round) -> Experience:
+        tasks = round.curriculum.mixed(round.weights, self.labelled, number=round.generation) if self.labelled else []
+        round.archive.add(seed_data(tasks, round.desk, round.agent))
+        return Experience(imitation_steps(round.archive, round.seed, self.steps, self.batch))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+@dataclass(kw_only=True)
+class Spoiled:
+    """A method whose generation number `at` ends with a bad update: weights are moved at random."""
+
+    method: Method
+    at: int
+    size: float
+    """Standard deviation of the noise, in that of each tensor."""
+    name: str = "spoiled"
+
+    def __post_init__(self) -> None:
+        self.modules = self.method.modules
+
+    def gather(self, round: Round) -> Experience:
+        found = self.method.gather(round)
+        if round.generation == self.at:
+            found.steps = [*found.steps, lambda learner: spoil(learner, self.size, round.seed)]
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.method.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.method.load_state_dict(state)
+
+
+def spoil(learner: Learner, size: float, seed: int) -> Report:
+    """Move every weight at random."""
+    generator = torch.Generator().manual_seed(seed % (1 << 63))
+    with torch.no_grad():
+        for parameter in learner.agent.model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * size * parameter.std())
+    learner.agent.flush()
+    return {}
+
+
+class CopyByLength(Copy):
+    """Write letters again; the level is one less than their number."""
+
+    name = "copy-by-length"
+    levels = 24
+
+    def draw(self, rng: np.random.Generator, level: int) -> Task:
+        self.check_level(level)
+        return self._task("".join(ALPHABET[i] for i in rng.integers(len(ALPHABET), size=level + 1)), level)
+
+    def answers(self, task: Task) -> tuple[str, ...] | None:
+        return None
+
+
+register_tasks("copy-by-length", CopyByLength)
+
+
+@dataclass(kw_only=True)
+class Start:
+    """How a policy begins: a small model that imitates labelled tasks for a while."""
+
+    skills: tuple[str, ...]
+    labelled: int = 400
+    steps: int = 200
+    batch: int = 64
+    lr: float = 2e-3
+    hidden: int = 64
+    layers: int = 2
+    max_new_tokens: int = 8
+
+    def make(self, seed: int) -> tuple[LanguageModelAgent, Learner, Curriculum, Archive]:
+        curriculum = Curriculum([read_skill(word) for word in self.skills], seed=seed)
+        levels = tuple(sorted({skill.level for skill in curriculum.skills}))
+        games = [Contest(task=f, level=n, single=True, skin="brief") for f in curriculum.families.values() for n in levels]
+        agent = tiny_agent(
+            games, seed=seed, hidden=self.hidden, layers=self.layers, max_new_tokens=self.max_new_tokens
+        )
+        learner = Learner(agent, lr=self.lr, betas=(0.9, 0.99), seed=seed)
+        archive = Archive()
+        tasks = curriculum.mixed(dict.fromkeys(curriculum.skills, 1.0), self.labelled, number=SEEDS)
+        archive.add(seed_data(tasks, Desk(curriculum.families.values()), agent))
+        for take in imitation_steps(archive, seed, self.steps, self.batch):
+            take(learner)
+        return agent, learner, curriculum, archive
+
+
+def curve_of(reports: Iterator[GenerationReport]) -> Curve:
+    """Return what is kept of a run: a dictionary a generation."""
+    return [
+        {
+            "generation": report.generation,
+            "accepted": report.admission.accepted,
+            "mean": report.hidden.mean,
+            "worst": report.hidden.worst,
+            "pass@1": report.hidden.pass_at(1),
+            "pass@8": report.hidden.pass_at(8),
+            "skills": {str(skill): report.hidden.accuracy(skill) for skill in report.hidden.right},
+            "funnel": report.funnel,
+            **{name: value for name, value in report.metrics.items() if "/" not in name},
+        }
+        for report in reports
+    ]
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """A method on a task, and the arms it is compared with."""
+
+    title: str
+    claim: str
+    """What must come out, in words."""
+    start: Start
+    generations: int
+    arms: Mapping[str, Callable[[], Method]]
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What `evolve` is told otherwise, by arm."""
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    """What it is told in all of them."""
+    votes: bool = False
+    """Whether what voting would gain is measured at the start."""
+
+    def run(self, arm: str, seed: int) -> tuple[Curve, dict[str, float]]:
+        """Return the generations of one run, and what else was measured."""
+        agent, learner, curriculum, archive = self.start.make(seed)
+        extra: dict[str, float] = {}
+        if self.votes:
+            desk = Desk(curriculum.families.values())
+            tasks = [t for skill in curriculum.skills for t in curriculum.draw(skill, 200, stream=HIDDEN, number=9)]
+            gain, error, _ = voting_gain(desk.ask(agent, tasks, samples=8, seed=seed))
+            extra = {"voting_gain": gain, "voting_error": error}
+        told = {"probe_tasks": 32, "hidden_tasks": 250, "hidden_samples": 8, "seed": seed}
+        told |= {**self.shared, **self.settings.get(arm, {})}
+        method = self.arms[arm]()
+        reports = evolve(
+            agent, learner, method, curriculum, generations=self.generations, archive=archive, **told
+        )
+        return curve_of(reports), extra
+
+
+def training(keep: str) -> Callable[[], Method]:
+    """Return a maker of Self-Training with one filter. Voting is let happen where it cannot help: that is the point."""
+    return lambda: SelfTraining(prompts=1500, samples=4, steps=200, keep=keep, checks_voting=False)
+
+
+ADDITION = Trial(
+    title="Self-Training on two-digit addition",
+    claim="from a start of 8 to 30 %, at least twice that and at least 20 points above the seed data alone",
+    start=Start(skills=("addition-1",), labelled=500, steps=300),
+    generations=5,
+    arms={
+        "verifier": training("verifier"),
+        "seed data only": lambda: Control(steps=200),
+        "no filter": training("none"),
+        "majority": training("majority"),
+        "oracle labels": lambda: Control(steps=200, labelled=1500),
+    },
+    votes=True,
+)
+TRIALS: dict[str, Trial] = {"addition": ADDITION}
