@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from evolution_arms import TRIALS
+from evolution_arms import TRIALS, Trial
 
 RESULTS = Path(__file__).resolve().parent / "results"
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
@@ -95,33 +95,44 @@ def report(records: Sequence[Record]) -> str:
     ]
     for name, trial in TRIALS.items():
         if arms := by_arm(records, name):
-            lines += ["", f"## {trial.title}", "", f"To be shown: {trial.claim}.", "", *_table(trial.generations, arms)]
+            lines += ["", f"## {trial.title}", "", f"To be shown: {trial.claim}.", "", *_table(trial, arms)]
             if trial.votes:
                 gains = {r["seed"]: r["voting_gain"] for runs in arms.values() for r in runs}
                 lines += ["", f"At the start maj@8 less pass@1 is {said(list(gains.values()))}."]
     return "\n".join([*lines, ""])
 
 
-def _table(generations: int, arms: Mapping[str, Sequence[Record]]) -> list[str]:
-    first = next(iter(arms.values()))
-    base = {r["seed"]: r["curve"][-1] for r in first}
-    name = next(iter(arms))
+def _table(trial: Trial, arms: Mapping[str, Sequence[Record]]) -> list[str]:
+    name, first = next(iter(arms.items()))
+    base = {r["seed"]: r["curve"][-1][trial.measure] for r in first}
+    what = "worst skill" if trial.measure == "worst" else "mean"
     lines = [
-        f"| arm | seeds | start | after {generations} generations | {name} is better by | worst skill | pass@8: start, end "
-        "| accepted | seconds |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| arm | seeds | mean, start | after {trial.generations} generations | worst skill, start | end | {name} is "
+        f"better by ({what}) | most lost in a skill | pass@8, start | end | accepted | seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for arm, runs in arms.items():
         starts, ends = [r["curve"][0] for r in runs], [r["curve"][-1] for r in runs]
-        gaps = [base[r["seed"]]["mean"] - r["curve"][-1]["mean"] for r in runs if r["seed"] in base]
+        gaps = [base[r["seed"]] - r["curve"][-1][trial.measure] for r in runs if r["seed"] in base]
         accepted = statistics.fmean(sum(g["accepted"] for g in r["curve"][1:]) for r in runs)
-        lines.append(
-            f"| {arm} | {len(runs)} | {said([s['mean'] for s in starts])} | {said([e['mean'] for e in ends])} | "
-            f"{said(gaps) if arm != name and gaps else ''} | {said([e['worst'] for e in ends])} | "
-            f"{statistics.fmean(s['pass@8'] for s in starts):.3f}, {statistics.fmean(e['pass@8'] for e in ends):.3f} | "
-            f"{accepted:.1f} | {statistics.fmean(r['seconds'] for r in runs):.0f} |"
-        )
+        cells = [
+            arm,
+            str(len(runs)),
+            *(said([g[key] for g in some]) for key in ("mean", "worst") for some in (starts, ends)),
+            said(gaps) if arm != name and gaps else "",
+            said([lost(r["curve"]) for r in runs]),
+            *(f"{statistics.fmean(g['pass@8'] for g in some):.3f}" for some in (starts, ends)),
+            f"{accepted:.1f}",
+            f"{statistics.fmean(r['seconds'] for r in runs):.0f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def lost(curve: Sequence[Mapping[str, Any]]) -> float:
+    """Return by how much the skill that dropped most is below its start."""
+    start, end = curve[0]["skills"], curve[-1]["skills"]
+    return max(0.0, *(start[skill] - end[skill] for skill in start))
 
 
 def figures(records: Sequence[Record], path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +15,12 @@ from sparring.envs.letters import ALPHABET, Copy
 from sparring.envs.tasks import Task, register_tasks
 from sparring.selfplay.answering import Desk, voting_gain
 from sparring.selfplay.archive import Archive
-from sparring.selfplay.evolve import Experience, GenerationReport, Method, Round, Snapshot, evolve
+from sparring.selfplay.evolve import Experience, GenerationReport, Method, Round, evolve
 from sparring.selfplay.gate import Gate
 from sparring.selfplay.learner import Learner, Report
 from sparring.selfplay.self_improving import SelfImproving
 from sparring.selfplay.self_training import SelfTraining, imitation_steps, seed_data
-from sparring.selfplay.skills import HIDDEN, Curriculum, Skill, probe, read_skill
+from sparring.selfplay.skills import HIDDEN, Curriculum, read_skill
 
 SEEDS = 1 << 20
 """Number of the draw that labelled tasks come from; training never comes so far."""
@@ -119,10 +119,10 @@ class Start:
     def make(self, seed: int) -> tuple[LanguageModelAgent, Learner, Curriculum, Archive]:
         curriculum = Curriculum([read_skill(word) for word in self.skills], seed=seed)
         levels = tuple(sorted({skill.level for skill in curriculum.skills}))
-        games = [Contest(task=f, level=n, single=True, skin="brief") for f in curriculum.families.values() for n in levels]
-        agent = tiny_agent(
-            games, seed=seed, hidden=self.hidden, layers=self.layers, max_new_tokens=self.max_new_tokens
-        )
+        games = [
+            Contest(task=f, level=n, single=True, skin="brief") for f in curriculum.families.values() for n in levels
+        ]
+        agent = tiny_agent(games, seed=seed, hidden=self.hidden, layers=self.layers, max_new_tokens=self.max_new_tokens)
         learner = Learner(agent, lr=self.lr, betas=(0.9, 0.99), seed=seed)
         archive = Archive()
         tasks = curriculum.mixed(dict.fromkeys(curriculum.skills, 1.0), self.labelled, number=SEEDS)
@@ -164,6 +164,10 @@ class Trial:
     """What `evolve` is told otherwise, by arm."""
     shared: Mapping[str, Any] = field(default_factory=dict)
     """What it is told in all of them."""
+    measure: str = "mean"
+    """Of a generation: what the first arm is compared with the others by."""
+    lr: float | None = None
+    """Learning rate after the start; None: that of the start."""
     votes: bool = False
     """Whether what voting would gain is measured at the start."""
 
@@ -178,10 +182,9 @@ class Trial:
             extra = {"voting_gain": gain, "voting_error": error}
         told = {"probe_tasks": 32, "hidden_tasks": 250, "hidden_samples": 8, "seed": seed}
         told |= {**self.shared, **self.settings.get(arm, {})}
+        learner.lr = self.lr or learner.lr
         method = self.arms[arm]()
-        reports = evolve(
-            agent, learner, method, curriculum, generations=self.generations, archive=archive, **told
-        )
+        reports = evolve(agent, learner, method, curriculum, generations=self.generations, archive=archive, **told)
         return curve_of(reports), extra
 
 
@@ -204,4 +207,44 @@ ADDITION = Trial(
     },
     votes=True,
 )
-TRIALS: dict[str, Trial] = {"addition": ADDITION}
+
+
+def practice() -> SelfImproving:
+    return SelfImproving(prompts=128, samples=8, updates=4)
+
+
+def spoiled() -> Method:
+    return Spoiled(method=practice(), at=6, size=0.3)
+
+
+IMPROVING = Trial(
+    title="Self-Improving on twelve skills",
+    claim="a worst skill above that of uniform sampling at an equal budget, no skill lost, a bad update rolled back",
+    start=Start(
+        skills=(
+            *("addition-0", "arithmetic-1", "chain-0", "copy-0", "copy-1", "copy-2"),
+            *("reverse-0", "reverse-1", "reverse-2", "sort-0", "sort-1", "sort-2"),
+        ),
+        labelled=1000,
+        steps=250,
+        max_new_tokens=16,
+    ),
+    generations=12,
+    measure="worst",
+    lr=1e-3,
+    arms={
+        "weakness": practice,
+        "uniform": practice,
+        "weakness, no gate": practice,
+        "weakness, a bad update": spoiled,
+        "no gate, a bad update": spoiled,
+    },
+    settings={
+        "uniform": {"is_adaptive": False},
+        "weakness, no gate": {"gate": None},
+        "no gate, a bad update": {"gate": None},
+    },
+    # Of 64 tasks a skill: a drop of 0.15 is two and a half standard errors at one half.
+    shared={"probe_tasks": 64, "hidden_tasks": 100, "gate": Gate(margin=0.15)},
+)
+TRIALS: dict[str, Trial] = {"addition": ADDITION, "improving": IMPROVING}

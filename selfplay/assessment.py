@@ -1,7 +1,8 @@
 """Can a policy tell its right answers from its wrong ones? What it says of itself, against the verifier.
 
 Chosen: one question, "is it right?", whose yes has a probability; AUROC and calibration error over labelled answers;
-and a refusal to pay by a self-assessment that is not better than chance. Left out: scales of five points.
+and a refusal to pay by a self-assessment that is not better than chance; a second try after the policy's own verdict.
+Left out: scales of five points, and critiques in words.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparring.agents import LanguageModelAgent, Message, Prompt, Reply
+from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, mix
 from sparring.envs.tasks import quoted
 
 from .answering import Answer, Desk
@@ -58,6 +59,29 @@ def verdicts(agent: LanguageModelAgent, desk: Desk, answers: Sequence[Answer]) -
         prompt_ids = agent.encode(question(desk, answer).messages)
         found.append(Reply(text=f"[{word}]", prompt_ids=prompt_ids, ids=agent.encode_move(word)))
     return found
+
+
+def revise(agent: LanguageModelAgent, desk: Desk, answers: Sequence[Answer], *, seed: int) -> list[Answer]:
+    """Return a second try at each task by a policy that is shown its own answer and what it says of it."""
+    own = assess(agent, desk, answers)
+    prompts = [
+        Prompt(
+            messages=(Message("user", second(desk, answer, yes)),),
+            game=desk.game,
+            seat=0,
+            legal=None,
+            slot=(number, 0),
+            noise=mix(seed, number),
+        )
+        for number, (answer, yes) in enumerate(zip(answers, own, strict=True))
+    ]
+    return [desk.read(a.task, reply) for a, reply in zip(answers, agent.reply(prompts), strict=True)]
+
+
+def second(desk: Desk, answer: Answer, yes: float) -> str:
+    """Return the prompt of a second try; `yes` is how sure the policy is that the first was right."""
+    word = YES if yes >= 0.5 else NO
+    return f"{desk.prompt(answer.task)}\n\nAn answer: {quoted(answer.text)}\nIs it right? [{word}]\nYour last answer:"
 
 
 def calibration(assessed: Sequence[float], right: Sequence[bool]) -> Calibration:

@@ -68,8 +68,9 @@ class EvolveSettings:
     prompts: int = setting(256, "tasks a generation (self-training), an update (self-improving), or proposals")
     samples: int = setting(8, "answers a task")
     preset: str | None = setting(None, "of self-training: star, rest-em, ttrl or scpo")
-    keep: str = setting("verifier", "of self-training: verifier, majority, confidence, length or none")
+    keep: str = setting("verifier", "of self-training: verifier, majority, ensemble, confidence, length or none")
     threshold: float = setting(0.5, "of that filter")
+    members: int = setting(3, "of an ensemble: generations whose policies vote")
     cap: int = setting(1, "of self-training: most answers kept a prompt")
     learn: str = setting("imitate", "of self-training: imitate, reinforce or prefer")
     restart: bool = setting(False, "of self-training: train from the first policy in every generation")
@@ -77,6 +78,7 @@ class EvolveSettings:
     batch: int = setting(64, "of imitation: samples a step")
     updates: int = setting(4, "of self-improving and self-play: updates a generation")
     assess: str = setting("none", "of self-improving: none, log or reward")
+    revise: str = setting("none", "of self-improving: none, log or train: a second answer after its own verdict")
     novelty: float = setting(0.7, "of self-instruct: most ROUGE-L to any task of the pool")
     band_low: float = setting(0.25, "of self-instruct: least share of right answers")
     band_high: float = setting(0.75, "of self-instruct: greatest share of right answers")
@@ -91,7 +93,10 @@ class EvolveSettings:
     max_new_tokens: int = setting(16, "most tokens of an answer or a proposal")
     device: str | None = setting(None, "of a loaded model: cpu, cuda, ...")
     dtype: str = setting("float32", "of a loaded model")
+    thinking: bool | None = setting(None, "of a loaded chat model: whether its template asks it to think first")
     lora: int = setting(0, "rank of LoRA adapters on a frozen base; 0 trains all weights")
+    batch_tokens: int = setting(1 << 15, "most prompt tokens in one forward pass; it does not change the update")
+    gradient_checkpointing: bool = setting(False, "recompute activations: less memory, more time")
     out: str | None = setting(None, "run folder; a new one below runs/ if not given")
     resume: str | None = setting(None, "run folder to go on with")
 
@@ -109,7 +114,15 @@ class EvolveRun:
         self.desk = Desk(self.curriculum.families.values())
         self.agent = make_player(s, self.curriculum)
         objective = Preference("sigmoid", beta=0.5) if s.learn == "prefer" or s.preset == "scpo" else PolicyGradient()
-        self.learner = Learner(self.agent, objective, lr=s.lr, betas=(s.momentum, 0.99), seed=s.seed)
+        self.learner = Learner(
+            self.agent,
+            objective,
+            lr=s.lr,
+            betas=(s.momentum, 0.99),
+            seed=s.seed,
+            batch_tokens=s.batch_tokens,
+            gradient_checkpointing=s.gradient_checkpointing,
+        )
         self.methods = make_methods(s, self.curriculum)
         self.archive = Archive(self.path / "archive.jsonl")
         self.reports: list[dict[str, Any]] = []
@@ -141,6 +154,8 @@ class EvolveRun:
         self.reports = state["reports"]
         for name, (method, _) in self.methods.items():
             method.load_state_dict(state["methods"][name])
+            if isinstance(method, SelfTraining):
+                method.load_tensors(found.tensors(f"method-{name}"))
         self.say(f"going on after generation {self.progress.generation}")
 
     def prepare(self) -> Iterator[float]:
@@ -181,6 +196,9 @@ class EvolveRun:
     def _save(self, report: GenerationReport) -> None:
         assert self.start is not None
         tensors = dict(self.learner.tensors()) | {f"start-{part}": named for part, named in self.start.tensors.items()}
+        for name, (method, _) in self.methods.items():
+            if isinstance(method, SelfTraining):
+                tensors[f"method-{name}"] = method.tensors()
         state = {
             "learner": self.learner.state_dict(),
             "start": self.start.state,
@@ -235,8 +253,9 @@ def make_player(settings: EvolveSettings, curriculum: Curriculum) -> LanguageMod
 def _load(settings: EvolveSettings) -> LanguageModelAgent:
     if settings.model in AGENTS or is_endpoint(settings.model):
         raise ValueError(f"{settings.model} is no language model whose weights are here, so it cannot evolve")
-    more = {"device": settings.device, "dtype": settings.dtype, "max_new_tokens": settings.max_new_tokens}
-    agent = make_agent(settings.model, **more)
+    template = None if settings.thinking is None else {"enable_thinking": settings.thinking}
+    more: dict[str, Any] = {"device": settings.device, "dtype": settings.dtype, "chat_template_kwargs": template}
+    agent = make_agent(settings.model, max_new_tokens=settings.max_new_tokens, **more)
     assert isinstance(agent, LanguageModelAgent)
     return agent
 
@@ -259,7 +278,9 @@ def make_methods(settings: EvolveSettings, curriculum: Curriculum) -> dict[str, 
         if s.preset not in PRESETS:
             raise ValueError(f"unknown preset {s.preset!r}.{near(s.preset, PRESETS)}")
         preset = dict(PRESETS[s.preset])
-    training = {name: getattr(s, name) for name in ("samples", "keep", "threshold", "cap", "learn", "restart")} | preset
+    training = {
+        name: getattr(s, name) for name in ("samples", "keep", "threshold", "members", "cap", "learn", "restart")
+    } | preset
     makers: dict[str, Callable[[], Method]] = {
         "self-training": lambda: SelfTraining(prompts=s.prompts, steps=s.steps, batch=s.batch, **training),
         "self-instruct": lambda: SelfInstruct(
@@ -271,7 +292,7 @@ def make_methods(settings: EvolveSettings, curriculum: Curriculum) -> dict[str, 
             reward=s.reward,
         ),
         "self-improving": lambda: SelfImproving(
-            prompts=s.prompts, samples=s.samples, updates=s.updates, assess=s.assess
+            prompts=s.prompts, samples=s.samples, updates=s.updates, assess=s.assess, revise=s.revise
         ),
         "self-play": lambda: SelfPlay(
             game=make(s.game), rule=lambda learner: make_rule(s.rule, learner), games=s.games, updates=s.updates

@@ -1,8 +1,8 @@
 """Self-Improving: the policy practises what its evaluation says it is weak at.
 
 Chosen: the objective's weights decide which skills are practised, the verifier pays, and answers to one task are
-compared with each other. What the policy says of itself is logged, and may pay only where it is better than chance.
-Left out: critique that no second answer follows.
+compared with each other. What the policy says of itself is logged, and may pay only where it is better than chance. A
+second answer may follow its verdict; whether that is the better one is measured. Left out: critiques in words.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sparring.envs import near
 from .advantage import Sample
 from .answering import Answer
 from .archive import kept_of
-from .assessment import Calibration, assess, calibration, verdicts
+from .assessment import Calibration, assess, calibration, revise, verdicts
 from .evolve import Experience, Round, Step, step
 from .funnel import Filter, Funnel, each, refine
 from .imitation import Imitation
@@ -26,6 +26,7 @@ from .pairs import Weighted
 from .policy_gradient import PolicyGradient
 
 ASSESS = ("none", "log", "reward")
+REVISE = ("none", "log", "train")
 
 
 @dataclass(kw_only=True)
@@ -41,6 +42,9 @@ class SelfImproving:
     assess: str = "none"
     """Whether the policy is asked if its answers are right: "none", "log", or "reward": that pays in the verifier's
     place, and is refused where it is no better than chance."""
+    revise: str = "none"
+    """Whether each answer is followed by a second one that sees the first and the policy's verdict on it: "none";
+    "log" measures what that gains; "train" learns from it too, each second answer against the others to its task."""
     kl: float = 0.0
     """Weight of the KL to the learner's reference, in rewards a nat; the learner must have one then."""
     name: str = "self-improving"
@@ -48,6 +52,8 @@ class SelfImproving:
     def __post_init__(self) -> None:
         if self.assess not in ASSESS:
             raise ValueError(f"unknown assess {self.assess!r}.{near(self.assess, ASSESS)}")
+        if self.revise not in REVISE:
+            raise ValueError(f"unknown revise {self.revise!r}.{near(self.revise, REVISE)}")
         for name in ("prompts", "updates"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
@@ -88,8 +94,23 @@ class SelfImproving:
             )
             if left:
                 yield step(PolicyGradient(kl=self.kl), [Sample(answer.reply, gain) for answer, gain in left])
+            if self.revise != "none":
+                yield from self._revised(round, answers, n, experience)
             if self.assess != "none":
                 yield step(Imitation(), [Weighted(r, 1.0) for r in verdicts(round.agent, round.desk, answers)])
+
+    def _revised(self, round: Round, answers: Sequence[Answer], n: int, experience: Experience) -> Iterator[Step]:
+        again = revise(round.agent, round.desk, answers, seed=round.seed + n + 53)
+        scores = [a.score for a in again]
+        if n == 0:
+            gains = np.array([new - old.score for new, old in zip(scores, answers, strict=True)])
+            # Answers to one task hang together, so tasks are counted.
+            by_task = gains.reshape(-1, self.samples).mean(1)
+            error = float(by_task.std(ddof=1) / np.sqrt(len(by_task))) if len(by_task) > 1 else 0.0
+            experience.metrics |= {"revision_gain": float(gains.mean()), "revision_error": error}
+        compared = zip(again, _compared(scores, self.samples), strict=True)
+        if self.revise == "train" and (left := [Sample(a.reply, gain) for a, gain in compared if gain]):
+            yield step(PolicyGradient(kl=self.kl), left)
 
     def _rewards(self, round: Round, answers: Sequence[Answer]) -> tuple[list[float], dict[str, float]]:
         """Return what each answer is paid, and how much the policy's own assessment is worth."""

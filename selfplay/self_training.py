@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from sparring.agents import LanguageModelAgent
 from sparring.envs import near
@@ -20,6 +21,7 @@ from sparring.envs.tasks import Task
 from .advantage import Sample
 from .answering import Answer, Desk, majority, voting_gain
 from .archive import Archive, Kept, kept_of
+from .ensemble import Ensemble
 from .evolve import Experience, Round, Step, step
 from .funnel import Filter, Funnel, at_most, each, refine, unique
 from .imitation import Imitation
@@ -73,6 +75,8 @@ KEEPS: Mapping[str, Callable[[Groups, float], Filter[Answer]]] = MappingProxyTyp
 )
 """Filters by name, each made for the answers of a generation and a threshold: the least share of a majority, the
 quantile of confidence, or the part of the longest answer of its kind."""
+ENSEMBLE = "ensemble"
+"""One more: what at least `threshold` of the policy's last `members` selves answer too."""
 
 
 @dataclass(kw_only=True)
@@ -84,7 +88,7 @@ class SelfTraining:
     samples: int = 8
     """Answers a prompt."""
     keep: str = "verifier"
-    """One of `KEEPS`."""
+    """One of `KEEPS`, or `ENSEMBLE`."""
     threshold: float = 0.5
     """Of the filter."""
     cap: int = 1
@@ -100,18 +104,23 @@ class SelfTraining:
     """Samples a step."""
     accumulates: bool = True
     """Whether all that was ever kept, seed data included, is imitated; else only this generation's."""
+    members: int = 3
+    """Generations whose policies vote in an ensemble; before there are so many, those that there are."""
     checks_voting: bool = True
     """Whether majority mode first measures that voting can help."""
     name: str = "self-training"
 
     def __post_init__(self) -> None:
-        if self.keep not in KEEPS:
-            raise ValueError(f"unknown keep {self.keep!r}.{near(self.keep, KEEPS)}")
+        if self.keep not in (known := [*KEEPS, ENSEMBLE]):
+            raise ValueError(f"unknown keep {self.keep!r}.{near(self.keep, known)}")
         if self.learn not in LEARNS:
             raise ValueError(f"unknown learn {self.learn!r}.{near(self.learn, LEARNS)}")
+        if self.learn == "reinforce" and self.keep not in ("verifier", "majority"):
+            raise ValueError(f"learn='reinforce' is paid by keep='verifier' or 'majority', not {self.keep!r}")
         for name in ("prompts", "samples", "cap", "steps", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        self.ensemble = Ensemble(self.members)
         self.modules: Mapping[str, str] = {"solutions": "it answers the prompts"} | (
             {} if self.keep in ("verifier", "length") else {"feedback": f"its own answers judge them ({self.keep})"}
         )
@@ -126,7 +135,8 @@ class SelfTraining:
             self._check_voting(round)
         groups = round.desk.ask(round.agent, tasks, samples=self.samples, seed=round.seed)
         funnel = Funnel()
-        kept = refine((a for group in groups for a in group), self._filters(groups), funnel)
+        keep = self._by_ensemble(round, tasks) if self.keep == ENSEMBLE else KEEPS[self.keep](groups, self.threshold)
+        kept = refine((a for group in groups for a in group), self._filters(keep), funnel)
         samples = [
             kept_of(
                 a.reply,
@@ -147,10 +157,17 @@ class SelfTraining:
             restart=self.restart,
         )
 
-    def _filters(self, groups: Groups) -> list[Filter[Answer]]:
+    def _by_ensemble(self, round: Round, tasks: Sequence[Task]) -> Filter[Answer]:
+        self.ensemble.join(round.agent)
+        voted = self.ensemble.votes(round.agent, round.desk, tasks, seed=round.seed + 101)
+        least = self.threshold * len(self.ensemble.members)
+        said = {task.prompt: votes for task, votes in zip(tasks, voted, strict=True)}
+        return each("its earlier selves say something else", lambda a: said[a.task.prompt][a.text] >= max(least, 1))
+
+    def _filters(self, keep: Filter[Answer]) -> list[Filter[Answer]]:
         return [
             each("it could not be read", lambda answer: answer.text != ""),
-            KEEPS[self.keep](groups, self.threshold),
+            keep,
             unique("it was given already", lambda answer: (answer.task.prompt, answer.text)),
             at_most("there are enough to its prompt", self.cap, lambda answer: answer.task.prompt),
         ]
@@ -191,8 +208,16 @@ class SelfTraining:
                 others = (sum(rewards) - reward) / max(len(rewards) - 1, 1)
                 yield Sample(answer.reply, reward - others)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the weights of the ensemble's members."""
+        return self.ensemble.tensors()
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what `tensors` returned."""
+        self.ensemble.load_tensors(tensors)
+
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing: all that lasts is in the archive."""
+        """Return nothing: all else that lasts is in the archive."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

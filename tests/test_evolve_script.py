@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from sparring.agents import make_agent
+from sparring.agents import make_agent, tiny_agent
+from sparring.envs import make
 from sparring.selfplay.archive import Archive
 from sparring.selfplay.evolve_run import METHODS, EvolveRun, EvolveSettings
 
@@ -67,9 +68,11 @@ def test_all_methods_in_one_run_leave_what_can_be_audited(tmp_path: Path) -> Non
     assert make_agent(str(tmp_path / "run" / "model")).name
 
 
-@pytest.mark.parametrize("method", ["self-training", "self-instruct"])
-def test_a_run_that_is_left_and_taken_up_again_ends_the_same(method: str, tmp_path: Path) -> None:
-    settings = replace(SHORT, method=[method], generations=3, keep="none", restart=method == "self-training")
+@pytest.mark.parametrize(
+    ("method", "keep"), [("self-training", "none"), ("self-training", "ensemble"), ("self-instruct", "none")]
+)
+def test_a_run_that_is_left_and_taken_up_again_ends_the_same(method: str, keep: str, tmp_path: Path) -> None:
+    settings = replace(SHORT, method=[method], generations=3, keep=keep, restart=keep == "none")
     run(replace(settings, out=str(tmp_path / "whole")))
     run(replace(settings, out=str(tmp_path / "parts")), stop_after=1)
     run(EvolveSettings(resume=str(tmp_path / "parts")))
@@ -81,22 +84,29 @@ def test_a_run_that_is_left_and_taken_up_again_ends_the_same(method: str, tmp_pa
     assert weights[0] == weights[1]
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.stem)
-def test_a_recipe_runs(recipe: Path, tmp_path: Path) -> None:
+def shortened(recipe: Path, **changes: Any) -> EvolveSettings:
+    """The settings of a recipe, for a smaller model, with fewer of everything."""
     found = yaml.safe_load(recipe.read_text())
-    short = (
-        "generations",
-        "seed_tasks",
-        "seed_steps",
-        "prompts",
-        "steps",
-        "probe_tasks",
-        "hidden_tasks",
-        "hidden",
-        "layers",
-    )
-    settings = EvolveSettings(**found | {name: getattr(SHORT, name) for name in short}, out=str(tmp_path / "run"))
+    tiny = () if "model" in found else ("hidden", "layers")
+    short = ("generations", "seed_tasks", "seed_steps", "prompts", "steps", "updates", "games")
+    few = ("probe_tasks", "hidden_tasks", "hidden_samples", *short, *tiny)
+    return EvolveSettings(**found | {name: getattr(SHORT, name) for name in few} | changes)
+
+
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if "hub" not in r.stem], ids=lambda r: r.stem)
+def test_a_recipe_runs(recipe: Path, tmp_path: Path) -> None:
+    assert run(shortened(recipe, out=str(tmp_path / "run")))["finished"]
+
+
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if "hub" in r.stem], ids=lambda r: r.stem)
+def test_a_hub_models_recipe_runs_with_a_model_of_its_shape(recipe: Path, tmp_path: Path) -> None:
+    """Chat template, bfloat16, adapters and all, but for the size of the model and where it comes from."""
+    maker = tiny_agent(make("SingleTask-v0"), hidden=16, layers=1, heads=2, stop=(), corpus_games=20)
+    maker.save_pretrained(tmp_path / "model")
+    settings = shortened(recipe, model=str(tmp_path / "model"), max_new_tokens=24, out=str(tmp_path / "run"))
+    assert settings.lora
     assert run(settings)["finished"]
+    assert (tmp_path / "run" / "model" / "adapter" / "adapter_model.safetensors").is_file()
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from sparring.agents import LanguageModelAgent, Prompt, Reply, ScriptedAgent, tiny_agent
-from sparring.envs import make
+from sparring.envs import make, programs
 from sparring.envs.contest import Contest
 from sparring.envs.tasks import make_family
 from sparring.selfplay import Learner, make_rule
 from sparring.selfplay.answering import Answer, Desk, majority, pass_at, voting_gain
 from sparring.selfplay.archive import Archive, kept_of
-from sparring.selfplay.assessment import assess, calibration, question, verdicts
+from sparring.selfplay.assessment import assess, calibration, question, revise, second, verdicts
+from sparring.selfplay.ensemble import Ensemble
 from sparring.selfplay.evolve import Experience, GenerationReport, Round, Snapshot, autonomy, draw_method, evolve, step
 from sparring.selfplay.funnel import Filter, Funnel, at_most, each, refine, unique
 from sparring.selfplay.gate import Gate
@@ -26,7 +27,7 @@ from sparring.selfplay.pairs import Weighted
 from sparring.selfplay.play_method import SelfPlay
 from sparring.selfplay.self_improving import SelfImproving
 from sparring.selfplay.self_instruct import SelfInstruct, rouge_l, tokens
-from sparring.selfplay.self_training import PRESETS, SelfTraining, imitation_steps, seed_data, voted_pairs
+from sparring.selfplay.self_training import KEEPS, PRESETS, SelfTraining, imitation_steps, seed_data, voted_pairs
 from sparring.selfplay.skills import (
     HIDDEN,
     PROBE,
@@ -315,7 +316,7 @@ def test_majority_and_voting_gain_by_hand() -> None:
 
 def kept_by(keep: str, groups: list[list[Answer]], threshold: float = 0.5) -> list[str]:
     method = SelfTraining(keep=keep, threshold=threshold, cap=9)
-    return [a.text for a in refine((a for g in groups for a in g), method._filters(groups))]
+    return [a.text for a in refine((a for g in groups for a in g), method._filters(KEEPS[keep](groups, threshold)))]
 
 
 def test_each_filter_keeps_what_it_says() -> None:
@@ -508,6 +509,122 @@ def test_the_proposer_is_paid_nothing_for_what_is_no_task_unless_the_gate_is_gon
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SelfInstruct(**settings)
+
+
+HOSTILE = [
+    "__import__('os').system('touch /tmp/owned') | 1 2",
+    "open('/etc/passwd').read() | abc",
+    "repeat 9 (repeat 9 (repeat 9 (repeat 9 (double)))) | 1 2",
+    "repeat 99 (repeat 99 (times 99)) | 9 9",
+    "times 99; times 99; times 99; times 99; times 99 | 99",
+    "repeat 9 (double) | abcdefgh",
+    "(" * 5000 + " | 1",
+    "double; " * 5000 + "reverse | 1 2",
+    "reverse | " + "9" * 100_000,
+    "reverse | " + "1 " * 100_000,
+    "rotate -99999999999999999999 | 1 2 3",
+]
+
+
+def test_hostile_programs_end_as_no_tasks_and_touch_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files, processes, loops in loops, endless input: in the loop each is data that is dropped, in a few steps."""
+    wild = Skill("deduction", 4)
+    curriculum = Curriculum([wild])
+    desk = Desk(curriculum.families.values())
+    seeds = curriculum.draw(wild, 8, stream=TRAIN)
+    said = iter([*HOSTILE, "repeat 3 (reverse) | 1 2 3"])
+    agent: Any = ScriptedAgent(lambda prompt: next(said) if "Your task:" in prompt.text else "3 2 1")
+    method = SelfInstruct(seeds=seeds, proposals=len(HOSTILE) + 1, band=(0.0, 1.0))
+    steps = 0
+    applied = programs._applied
+
+    def counted(step: Any, value: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        return applied(step, value)
+
+    def forbidden(*args: Any, **more: Any) -> Any:
+        raise AssertionError(f"a proposal got as far as {args}")
+
+    here: Any = {"generation": 1, "seed": 5, "agent": agent, "learner": None, "desk": desk, "curriculum": curriculum}
+    round = Round(**here, weights={wild: 1.0}, archive=Archive())
+    monkeypatch.setattr(programs, "_applied", counted)
+    for name in ("builtins.open", "builtins.eval", "builtins.exec", "os.system", "socket.socket", "subprocess.Popen"):
+        monkeypatch.setattr(name, forbidden)
+    found = method.gather(round)
+    monkeypatch.undo()
+    assert found.funnel.dropped["it is no task"] == len(HOSTILE)
+    assert [task.key for task in method.own] == ["3 2 1"]
+    # Each hostile one within its bound; the one that is a task is run again to verify its eight answers and to sign it.
+    assert 0 < steps <= (len(HOSTILE) + 8 + 25) * programs.MOST_STEPS
+    assert {sample.why for sample in round.archive.samples} == {"right, in the band"}
+
+
+def test_a_policys_earlier_selves_vote(desk: Desk, curriculum: Curriculum) -> None:
+    """Where all members are one policy that is sure, an ensemble keeps all; a self that says something else vetoes."""
+    agent = tiny(desk)
+    learner = Learner(agent, lr=1e-2)
+    tasks = curriculum.draw(ADD, 4, stream=TRAIN)
+    for _ in range(80):
+        learner.imitate([desk.demonstrate(agent, task) for task in tasks])
+    ensemble = Ensemble(2)
+    ensemble.join(agent)
+    before = {name: p.detach().clone() for name, p in agent.model.named_parameters()}
+    for _ in range(80):
+        learner.imitate([desk.demonstrate(agent, task, "77") for task in tasks])
+    ensemble.join(agent)
+    ensemble.join(agent)
+    assert len(ensemble.members) == 2
+    ensemble.members[0] = before
+    after = {name: p.detach().clone() for name, p in agent.model.named_parameters()}
+    votes = ensemble.votes(agent, desk, tasks, seed=1)
+    assert [set(said) for said in votes] == [{desk.families["arithmetic"].solve(task), "77"} for task in tasks]
+    assert all(p.equal(after[name]) for name, p in agent.model.named_parameters())
+    other = Ensemble(2)
+    other.load_tensors(ensemble.tensors())
+    assert other.votes(agent, desk, tasks, seed=1) == votes
+
+
+def test_an_ensemble_keeps_what_its_members_say_too(desk: Desk, curriculum: Curriculum) -> None:
+    agent = tiny(desk)
+    method = SelfTraining(prompts=16, samples=4, steps=1, batch=2, keep="ensemble", threshold=1.0, members=2)
+    archive = Archive()
+    found = list(evolve(agent, Learner(agent), method, curriculum, generations=2, archive=archive, probe_tasks=2))
+    assert len(method.ensemble.members) == 2
+    reason = "dropped: its earlier selves say something else"
+    assert all(report.funnel[reason] for report in found[1:])  # an untrained policy agrees with nobody
+    assert {sample.why for sample in archive.samples} <= {"ensemble"}
+
+
+def test_a_second_try_is_measured_and_learned_from(desk: Desk, curriculum: Curriculum) -> None:
+    agent = tiny(desk)
+    answers = [a for g in desk.ask(agent, curriculum.draw(COPY, 3, stream=TRAIN), samples=2) for a in g]
+    assert "Is it right? [yes]" in second(desk, answers[0], 0.5)
+    assert "Is it right? [no]" in second(desk, answers[0], 0.4)
+    again = revise(agent, desk, answers, seed=1)
+    assert [a.task for a in again] == [a.task for a in answers]
+    assert [a.text for a in again] == [a.text for a in revise(agent, desk, answers, seed=1)]
+    for how in ("log", "train"):
+        method = SelfImproving(prompts=8, samples=4, updates=1, revise=how)
+        report = list(evolve(agent, Learner(agent), method, curriculum, generations=1, probe_tasks=2))[1]
+        assert -1 <= report.metrics["revision_gain"] <= 1
+        assert report.metrics["revision_error"] >= 0
+    with pytest.raises(ValueError, match="Did you mean 'train'"):
+        SelfImproving(revise="trian")
+
+
+def test_a_gain_of_second_tries_is_what_it_should_be(curriculum: Curriculum, desk: Desk) -> None:
+    """A player that is wrong at first and right when asked again gains all there is."""
+    keys = {
+        desk.prompt(t): t.key for n in range(4) for t in curriculum.draw(ADD, 400, stream=TRAIN, number=(1 << 8) + n)
+    }
+    agent: Any = ScriptedAgent(lambda p: keys[p.text.split("\n\nAn answer")[0]] if "last answer" in p.text else "999")
+    agent.move_probabilities = lambda prompts: [(0.1, 0.9)] * len(prompts)
+    method = SelfImproving(prompts=8, samples=2, updates=1, revise="log")
+    here: Any = {"generation": 1, "seed": 5, "agent": agent, "learner": None, "desk": desk, "curriculum": curriculum}
+    experience = method.gather(Round(**here, weights={ADD: 1.0, COPY: 0.0}, archive=Archive()))
+    assert list(experience.steps) == []
+    assert (experience.metrics["revision_gain"], experience.metrics["revision_error"]) == (1.0, 0.0)
 
 
 # Self-Play, and all of them together.
