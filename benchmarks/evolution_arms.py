@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,13 +12,17 @@ import torch
 from sparring.agents import LanguageModelAgent, tiny_agent
 from sparring.envs.contest import Contest
 from sparring.envs.letters import ALPHABET, Copy
+from sparring.envs.proposer import Proposer
 from sparring.envs.tasks import Task, register_tasks
-from sparring.selfplay.answering import Desk, voting_gain
+from sparring.selfplay.advantage import Sample
+from sparring.selfplay.answering import Answer, Desk, voting_gain
 from sparring.selfplay.archive import Archive
-from sparring.selfplay.evolve import Experience, GenerationReport, Method, Round, evolve
+from sparring.selfplay.evolve import Experience, GenerationReport, Method, Round, evolve, step
 from sparring.selfplay.gate import Gate
 from sparring.selfplay.learner import Learner, Report
+from sparring.selfplay.policy_gradient import PolicyGradient
 from sparring.selfplay.self_improving import SelfImproving
+from sparring.selfplay.self_instruct import SelfInstruct
 from sparring.selfplay.self_training import SelfTraining, imitation_steps, seed_data
 from sparring.selfplay.skills import HIDDEN, Curriculum, read_skill
 
@@ -86,6 +90,52 @@ def spoil(learner: Learner, size: float, seed: int) -> Report:
     return {}
 
 
+@dataclass(kw_only=True)
+class Solving:
+    """The solver's side of Self-Instruct alone, on tasks from elsewhere; as many of them, and as many answers."""
+
+    source: str
+    """"seed": the seed pool again; "random": valid tasks at random; "oracle": those among them that are in the band."""
+    seeds: Sequence[Task]
+    tasks: int = 128
+    samples: int = 8
+    name: str = "solving"
+    modules: Mapping[str, str] = field(default_factory=dict)
+
+    def gather(self, round: Round) -> Experience:
+        groups = list(self._groups(round))
+        items = [
+            Sample(answer.reply, answer.score - (sum(a.score for a in group) - answer.score) / (len(group) - 1))
+            for group in groups
+            for answer in group
+        ]
+        return Experience([step(PolicyGradient(), items)] if items else [], metrics={"solved": rightness(groups)})
+
+    def _groups(self, round: Round) -> Iterator[list[Answer]]:
+        rng = np.random.Generator(np.random.Philox(key=[round.seed, 29]))
+        if self.source == "seed":
+            drawn = [self.seeds[i] for i in rng.permutation(len(self.seeds))[: self.tasks]]
+        else:
+            count = self.tasks * (4 if self.source == "oracle" else 1)
+            drawn = round.curriculum.mixed(round.weights, count, number=round.generation)
+        groups = round.desk.ask(round.agent, drawn, samples=self.samples, seed=round.seed + 17)
+        if self.source == "oracle":
+            groups = [group for group in groups if 0.25 <= rightness([group]) <= 0.75]
+        yield from groups[: self.tasks]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+def rightness(groups: Sequence[Sequence[Answer]]) -> float:
+    """Return the mean score of all answers."""
+    scores = [answer.score for group in groups for answer in group]
+    return float(np.mean(scores)) if scores else 0.0
+
+
 class CopyByLength(Copy):
     """Write letters again; the level is one less than their number."""
 
@@ -115,6 +165,8 @@ class Start:
     hidden: int = 64
     layers: int = 2
     max_new_tokens: int = 8
+    proposes: bool = False
+    """Whether it imitates how the labelled tasks would be proposed, too."""
 
     def make(self, seed: int) -> tuple[LanguageModelAgent, Learner, Curriculum, Archive]:
         curriculum = Curriculum([read_skill(word) for word in self.skills], seed=seed)
@@ -122,14 +174,23 @@ class Start:
         games = [
             Contest(task=f, level=n, single=True, skin="brief") for f in curriculum.families.values() for n in levels
         ]
+        if self.proposes:
+            games += [Proposer(task=s.family, level=s.level, shown=8, skin="brief") for s in curriculum.skills]
         agent = tiny_agent(games, seed=seed, hidden=self.hidden, layers=self.layers, max_new_tokens=self.max_new_tokens)
         learner = Learner(agent, lr=self.lr, betas=(0.9, 0.99), seed=seed)
         archive = Archive()
-        tasks = curriculum.mixed(dict.fromkeys(curriculum.skills, 1.0), self.labelled, number=SEEDS)
+        tasks = labelled_tasks(curriculum, self.labelled)
         archive.add(seed_data(tasks, Desk(curriculum.families.values()), agent))
+        if self.proposes:
+            archive.add(SelfInstruct(seeds=tasks).demonstrations(agent, curriculum.families, seed=seed))
         for take in imitation_steps(archive, seed, self.steps, self.batch):
             take(learner)
         return agent, learner, curriculum, archive
+
+
+def labelled_tasks(curriculum: Curriculum, count: int) -> list[Task]:
+    """Return what a policy begins with."""
+    return curriculum.mixed(dict.fromkeys(curriculum.skills, 1.0), count, number=SEEDS)
 
 
 def curve_of(reports: Iterator[GenerationReport]) -> Curve:
@@ -159,7 +220,8 @@ class Trial:
     """What must come out, in words."""
     start: Start
     generations: int
-    arms: Mapping[str, Callable[[], Method]]
+    arms: Mapping[str, Callable[[Sequence[Task]], Method]]
+    """Makers of methods, given the labelled tasks."""
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What `evolve` is told otherwise, by arm."""
     shared: Mapping[str, Any] = field(default_factory=dict)
@@ -183,14 +245,14 @@ class Trial:
         told = {"probe_tasks": 32, "hidden_tasks": 250, "hidden_samples": 8, "seed": seed}
         told |= {**self.shared, **self.settings.get(arm, {})}
         learner.lr = self.lr or learner.lr
-        method = self.arms[arm]()
+        method = self.arms[arm](labelled_tasks(curriculum, self.start.labelled))
         reports = evolve(agent, learner, method, curriculum, generations=self.generations, archive=archive, **told)
         return curve_of(reports), extra
 
 
-def training(keep: str) -> Callable[[], Method]:
+def training(keep: str) -> Callable[[Sequence[Task]], Method]:
     """Return a maker of Self-Training with one filter. Voting is let happen where it cannot help: that is the point."""
-    return lambda: SelfTraining(prompts=1500, samples=4, steps=200, keep=keep, checks_voting=False)
+    return lambda seeds: SelfTraining(prompts=1500, samples=4, steps=200, keep=keep, checks_voting=False)
 
 
 ADDITION = Trial(
@@ -200,21 +262,21 @@ ADDITION = Trial(
     generations=5,
     arms={
         "verifier": training("verifier"),
-        "seed data only": lambda: Control(steps=200),
+        "seed data only": lambda seeds: Control(steps=200),
         "no filter": training("none"),
         "majority": training("majority"),
-        "oracle labels": lambda: Control(steps=200, labelled=1500),
+        "oracle labels": lambda seeds: Control(steps=200, labelled=1500),
     },
     votes=True,
 )
 
 
-def practice() -> SelfImproving:
+def practice(seeds: Sequence[Task]) -> SelfImproving:
     return SelfImproving(prompts=128, samples=8, updates=4)
 
 
-def spoiled() -> Method:
-    return Spoiled(method=practice(), at=6, size=0.3)
+def spoiled(seeds: Sequence[Task]) -> Method:
+    return Spoiled(method=practice(seeds), at=6, size=0.3)
 
 
 IMPROVING = Trial(
@@ -247,4 +309,38 @@ IMPROVING = Trial(
     # Of 64 tasks a skill: a drop of 0.15 is two and a half standard errors at one half.
     shared={"probe_tasks": 64, "hidden_tasks": 100, "gate": Gate(margin=0.15)},
 )
-TRIALS: dict[str, Trial] = {"addition": ADDITION, "improving": IMPROVING}
+
+
+def instructed(**settings: Any) -> Callable[[Sequence[Task]], Method]:
+    """Return a maker of Self-Instruct."""
+    return lambda seeds: SelfInstruct(seeds=seeds, proposals=128, **settings)
+
+
+def instruct(skill: str, what: str, **start: Any) -> Trial:
+    """Return the trial of Self-Instruct on one skill."""
+    return Trial(
+        title=f"Self-Instruct on {what}",
+        claim="held-out accuracy above the seed data alone and above random valid proposals",
+        start=Start(skills=(skill,), proposes=True, **start),
+        generations=15,
+        lr=1e-3,
+        arms={
+            "self-instruct": instructed(),
+            "seed tasks only": lambda seeds: Solving(source="seed", seeds=seeds),
+            "random valid tasks": lambda seeds: Solving(source="random", seeds=seeds),
+            "oracle curriculum": lambda seeds: Solving(source="oracle", seeds=seeds),
+            "paid for what is unsolved": instructed(reward="adversarial"),
+            "the same without the validity gate": instructed(reward="adversarial", is_gated=False),
+            "no novelty": instructed(novelty=1.0),
+            "no band": instructed(band=(0.0, 1.0)),
+        },
+        shared={"hidden_tasks": 300, "probe_tasks": 8},
+    )
+
+
+TRIALS: dict[str, Trial] = {
+    "addition": ADDITION,
+    "improving": IMPROVING,
+    "expressions": instruct("arithmetic-1", "sums and differences", labelled=60, steps=120, max_new_tokens=12),
+    "programs": instruct("deduction-0", "list programs", labelled=200, steps=200, max_new_tokens=24),
+}

@@ -165,6 +165,9 @@ class EvolveRun:
         s = self.settings
         tasks = self.curriculum.mixed(dict.fromkeys(self.curriculum.skills, 1.0), s.seed_tasks, number=SEEDS)
         self.archive.add(seed_data(tasks, self.desk, self.agent))
+        for method, _ in self.methods.values():
+            if isinstance(method, SelfInstruct):
+                self.archive.add(method.demonstrations(self.agent, self.curriculum.families, seed=s.seed))
         for take in imitation_steps(self.archive, s.seed, s.seed_steps, s.batch):
             yield take(self.learner)["loss"]
 

@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from rapidfuzz.distance import Indel
 
-from sparring.agents import Message, Prompt, Reply, mix
+from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, mix
 from sparring.envs import read_move
 from sparring.envs.proposer import Proposer, ProposerState
 from sparring.envs.proposer_rewards import proposer_rule
-from sparring.envs.tasks import Malformed, Task, TaskFamily, read_answer
+from sparring.envs.tasks import Malformed, Task, TaskFamily, read_answer, write_answer
 
 from .advantage import Sample
 from .answering import Answer
-from .archive import kept_of
+from .archive import Kept, kept_of
 from .evolve import Experience, Round, Step, step
 from .funnel import Filter, Funnel, each, refine
 from .policy_gradient import PolicyGradient
@@ -140,8 +140,6 @@ class SelfInstruct:
         return [self._read(round, s, reply) for s, reply in zip(drawn, round.agent.reply(prompts), strict=True)]
 
     def _prompt(self, round: Round, skill: Skill, number: int, rng: np.random.Generator) -> Prompt:
-        family = round.curriculum.families[skill.family]
-        game = Proposer(task=family, level=skill.level, skin=self.skin)
         seeds, own = (
             [task for task in tasks if (task.family, task.level) == skill] for tasks in (self.seeds, self.own)
         )
@@ -149,10 +147,32 @@ class SelfInstruct:
             *_some(seeds, self.from_seeds + max(self.from_own - len(own), 0), rng),
             *_some(own, self.from_own, rng),
         ]
-        state = ProposerState(skill.family, skill.level, tuple(family.proposal(task) for task in shown))
-        message = Message("user", game.prompt(state, 0))
+        game, text = self._asked(round.curriculum.families[skill.family], skill.level, shown)
         noise = mix(mix(round.seed, 13), number)
-        return Prompt(messages=(message,), game=game, seat=0, legal=None, slot=(number, 0), noise=noise)
+        return Prompt(messages=(Message("user", text),), game=game, seat=0, legal=None, slot=(number, 0), noise=noise)
+
+    def _asked(self, family: TaskFamily, level: int, shown: Sequence[Task]) -> tuple[Proposer, str]:
+        """Return the game of proposing, and the prompt that shows some tasks and asks for one more."""
+        game = Proposer(task=family, level=level, skin=self.skin)
+        state = ProposerState(family.name, level, tuple(family.proposal(task) for task in shown))
+        return game, game.prompt(state, 0)
+
+    def demonstrations(self, agent: LanguageModelAgent, families: Mapping[str, TaskFamily], *, seed: int) -> list[Kept]:
+        """Return how each seed task would have been proposed after others of its kind: what a small model learns from.
+
+        A large one can write tasks by example as it is; one that was made from nothing cannot.
+        """
+        rng = np.random.Generator(np.random.Philox(key=[seed, 23]))
+        found = []
+        for task in self.seeds:
+            others = [t for t in self.seeds if (t.family, t.level) == (task.family, task.level) and t is not task]
+            family = families[task.family]
+            _, prompt = self._asked(family, task.level, _some(others, self.from_seeds + self.from_own, rng))
+            text = write_answer(family.proposal(task), brackets=family.keeps_brackets)
+            prompt_ids = agent.encode((Message("user", prompt),))
+            reply = Reply(text=text, prompt_ids=prompt_ids, ids=agent.encode_speech(text))
+            found.append(kept_of(reply, prompt, method="seed", generation=0, task=task, why="it shows how to propose"))
+        return found
 
     def _read(self, round: Round, skill: Skill, reply: Reply) -> Proposal:
         family = round.curriculum.families[skill.family]
