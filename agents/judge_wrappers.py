@@ -112,7 +112,7 @@ class PatientJudge:
         delay: float = 1.0,
         longest: float = 60.0,
         timeout: float | None = None,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
         seed: int = 0,
     ) -> None:
         """Be patient with `judge`.
@@ -124,7 +124,7 @@ class PatientJudge:
                 times as long by chance, so that many who failed together do not come back together.
             longest: most seconds to wait.
             timeout: seconds that one call may take; a thread that takes longer is left to itself. None: no limit.
-            sleep: waits that many seconds.
+            sleep: waits that many seconds; None: `time.sleep`.
             seed: of the chance in waiting.
         """
         if tries < 1 or delay < 0 or longest < 0 or (timeout is not None and timeout <= 0):
@@ -132,7 +132,7 @@ class PatientJudge:
         self.inner = judge
         self.name = judge.name
         self.tries, self.delay, self.longest, self.timeout = tries, delay, longest, timeout
-        self.sleep = sleep
+        self.sleep = sleep or time.sleep
         self.seed = seed
         self.retries = 0
         """Times that it was asked again."""

@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from sparring.envs import Case, Judge, Verdict, ask, mix, near, read_move
+from sparring.envs.judging import decide
 from sparring.envs.quote_judge import QuoteJudge
 
 from .agent import Agent, Policy, Prompt
+from .endpoint_name import is_endpoint
 from .hearing import LETTERS, UNSURE, Heard, Hearing, digest
 from .judge_counts import Counts, reported
 from .judge_wrappers import CachedJudge, CountedJudge, PatientJudge, SwappedJudge
 from .players import HumanAgent
+
+LEAST_MASS = 1e-3
+"""Probability that both answers must have together, or their odds say nothing: it was going to say something else."""
 
 
 class AgentJudge:
@@ -67,19 +72,22 @@ class AgentJudge:
 
     def _weighed(self, first: float, second: float) -> Verdict:
         mass = first + second
-        if not (math.isfinite(mass) and mass > 0):
-            return Verdict(void=f"{self.name} gives neither answer any probability")
+        if not (math.isfinite(mass) and mass >= LEAST_MASS):
+            return Verdict(void=f"{self.name} gives both answers together a probability of {mass:.1e}: it says neither")
         self.counts.add(mass=mass)
         return Verdict(p=min(max(first / mass, 0.0), 1.0))
 
     def _by_words(self, cases: Sequence[Case]) -> list[Verdict]:
         found: list[Verdict] = [Verdict(void=f"{self.name} gave no answer")] * len(cases)
+        faults = set[int]()
         open_cases = list(range(len(cases)))
         for attempt in range(self.tries):
             replies = self.agent.reply([self._prompt(cases[i], attempt) for i in open_cases])
             for i, reply in zip(open_cases, replies, strict=True):
                 found[i] = Verdict(void=reply.fault) if reply.fault else self._read(reply.text)
-            open_cases = [i for i in open_cases if found[i].void]
+                # Whoever has no answer at all, a server for instance, has tried by itself.
+                faults.update([i] if reply.fault else [])
+            open_cases = [i for i in open_cases if found[i].void and i not in faults]
             if not open_cases:
                 break
         return found
@@ -117,7 +125,7 @@ class MajorityJudge:
 
     def judge(self, cases: Sequence[Case]) -> list[Verdict]:
         """Return one verdict a case."""
-        rows = [judge.judge(cases) for judge in self.judges]
+        rows = [decide(judge, cases) for judge in self.judges]
         return [self._count(votes) for votes in zip(*rows, strict=True)]
 
     def report(self) -> Mapping[str, float]:
@@ -145,15 +153,21 @@ def _human(_: str, settings: dict[str, Any]) -> Judge:
 def _model(path: str, settings: dict[str, Any]) -> Judge:
     from .model_judge import ModelJudge
 
-    return ModelJudge.load(Path(path).expanduser())
+    return CachedJudge(ModelJudge.load(Path(path).expanduser()))
 
 
 def _by(how: str, kind: str) -> Callable[[str, dict[str, Any]], Judge]:
     def make(spec: str, settings: dict[str, Any]) -> Judge:
         from .loading import make_agent
 
-        agent = make_agent(spec, **settings)
-        return CachedJudge(PatientJudge(AgentJudge(agent, by=how, name=f"{kind}:{spec}")))
+        if not is_endpoint(spec):
+            agent = make_agent(spec, **_without(settings, "timeout"))
+            return _patient(AgentJudge(agent, by=how, name=f"{kind}:{spec}"), settings)
+        if how == "odds":
+            raise ValueError(f"judge {kind}:{spec}: a server does not say its odds; take words:{spec}")
+        # Devices and types of numbers are the server's own, and it tries again by itself.
+        agent = make_agent(spec, **{key: settings[key] for key in ("temperature",) if key in settings})
+        return _patient(AgentJudge(agent, by=how, name=f"{kind}:{spec}"), settings, tries=1)
 
     return make
 
@@ -179,7 +193,7 @@ JUDGES: dict[str, Callable[[str, dict[str, Any]], Judge]] = {
 ALONE = ("rule", "human")
 
 
-def make_judge(spec: str, **settings: Any) -> CountedJudge:
+def make_judge(spec: str, *, timeout: float | None = None, **settings: Any) -> CountedJudge:
     """Return the judge called `spec`, counting its verdicts.
 
     | spec | is |
@@ -195,11 +209,13 @@ def make_judge(spec: str, **settings: Any) -> CountedJudge:
 
     Args:
         spec: see above.
+        timeout: seconds that models, servers and judges of your own may take for a call, before they are asked again
+            and then left without a verdict; None: no limit.
         settings: of language models, see `LanguageModelAgent.from_pretrained`.
 
     Raises ValueError, naming what is near, if there is no such judge.
     """
-    return CountedJudge(_make(spec, settings))
+    return CountedJudge(_make(spec, settings | {"timeout": timeout}))
 
 
 def _make(spec: str, settings: dict[str, Any]) -> Judge:
@@ -210,11 +226,11 @@ def _make(spec: str, settings: dict[str, Any]) -> Judge:
             raise ValueError(f"judge {spec!r}: {kind!r} {said}")
         return JUDGES[kind](rest, settings)
     if kind.endswith(".py") or (colon and "." in kind):
-        return _own(spec)
+        return _own(spec, settings)
     raise ValueError(f"unknown judge {spec!r}.{near(kind, JUDGES)}")
 
 
-def _own(spec: str) -> Judge:
+def _own(spec: str, settings: Mapping[str, Any]) -> Judge:
     """Return a user's judge: an instance, or what a function of no arguments returns."""
     from sparring.envs.registry import load_module
 
@@ -227,4 +243,13 @@ def _own(spec: str) -> Judge:
     judge = found() if is_maker else found
     if not isinstance(judge, Judge):
         raise ValueError(f"{spec} is no judge: it needs a name and judge(cases); see sparring.envs.Judge")
-    return judge
+    return _patient(judge, settings)
+
+
+def _patient(judge: Judge, settings: Mapping[str, Any], **more: Any) -> Judge:
+    """Return a judge whose failures are tried again, and whose verdicts are remembered."""
+    return CachedJudge(PatientJudge(judge, timeout=settings.get("timeout"), **more))
+
+
+def _without(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key != name}

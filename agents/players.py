@@ -17,8 +17,8 @@ SPEECH = "I have nothing to add."
 """What the random player says where the move is free text and the game gives no example."""
 
 
-class PlayerLeft(Exception):
-    """A person ended the game, by Ctrl-C or the end of input."""
+class PlayerLeft(KeyboardInterrupt):
+    """A person ended the game, by Ctrl-C or the end of input; what is done about errors leaves it alone."""
 
 
 def pick(prompt: Prompt, row: ArrayLike) -> str:

@@ -61,6 +61,22 @@ class Judge(Protocol):
         ...
 
 
+def decide(judge: Judge, cases: Sequence[Case]) -> list[Verdict]:
+    """Return a judge's verdicts, void ones where it raises or does not give one verdict a case.
+
+    Cases of a call that fails are asked again one by one, so that one of them cannot spoil the others.
+    """
+    try:
+        verdicts = list(judge.judge(cases))
+        if len(verdicts) != len(cases) or not all(isinstance(verdict, Verdict) for verdict in verdicts):
+            raise ValueError(f"it did not give one verdict a case: {len(verdicts)} to {len(cases)}")
+    except Exception as error:  # noqa: BLE001 (somebody's own code)
+        if len(cases) > 1:
+            return [verdict for case in cases for verdict in decide(judge, [case])]
+        return [Verdict(void=f"{judge.name} failed: {type(error).__name__}: {error}"[:300])]
+    return verdicts
+
+
 @runtime_checkable
 class ReportingJudge(Judge, Protocol):
     """A judge that keeps counts."""

@@ -10,7 +10,7 @@ from typing import Any, Generic
 import numpy as np
 
 from .game import Ending, Game, Refused, State, Void
-from .judging import Case, Judge, Verdict
+from .judging import Case, Judge, Verdict, decide
 from .reading import Problem, Reading, read_move, shown_back
 
 MAX_NOTICE = 200
@@ -151,7 +151,7 @@ class Match(Generic[State]):
         self.legal = None
         self.notice = ""
         if not self.deferred:
-            (verdict,) = judge_of(self.game).judge([case])
+            (verdict,) = decide(judge_of(self.game), [case])
             self.settle(verdict)
 
     def void(self, why: str) -> None:

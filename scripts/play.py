@@ -68,6 +68,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--options", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the game, for instance dice=2")
     add("--skin", help="another wording of the same game, for instance obfuscated")
     add("--judge", help="who decides a judged game: human, rule, model:FILE, lm:MODEL, swapped:lm:MODEL, ...")
+    add("--judge-timeout", type=float, help="seconds a judge may take for a call before it is asked again")
     add("--hide-legal", action="store_true", help="leave the legal moves out of the prompts")
     return parser.parse_args(argv)
 
@@ -84,7 +85,7 @@ def build_game(options: argparse.Namespace) -> Game[Any]:
     if options.skin is not None:
         settings["skin"] = options.skin
     game = make(options.game, show_legal=False if options.hide_legal else None, **settings)
-    return game if options.judge is None else with_judge(game, options.judge)
+    return game if options.judge is None else with_judge(game, options.judge, timeout=options.judge_timeout)
 
 
 def judged(game: Game[Any]) -> Game[Any]:

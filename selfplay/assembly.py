@@ -51,7 +51,7 @@ def make_eval_game(settings: Settings, game: Game[Any]) -> Game[Any]:
 
 def _judging(settings: Settings) -> dict[str, Any]:
     """Return how models that judge are loaded; neither temperature nor length of a reply is theirs."""
-    return loading(settings) | {"temperature": 1.0, "max_new_tokens": None}
+    return loading(settings) | {"temperature": 1.0, "max_new_tokens": None, "timeout": settings.judge_timeout}
 
 
 def loading(settings: Settings) -> dict[str, Any]:

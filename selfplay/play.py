@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from sparring.agents import Agent, Message, Prompt, Reply, SharedAgent, mix
-from sparring.envs import Ending, Game, Match, Verdict, judge_of
+from sparring.envs import Ending, Game, Match, judge_of
+from sparring.envs.judging import decide
 
 from .episode import Episode, Turn
 
@@ -205,6 +206,6 @@ def settle(matches: Sequence[Match[Any]]) -> None:
     while waiting := [match for match in matches if match.case is not None]:
         judge = judge_of(waiting[0].game)
         asked = [match for match in waiting if match.game.judge is judge]
-        verdicts: Sequence[Verdict] = judge.judge([match.case for match in asked if match.case is not None])
+        verdicts = decide(judge, [match.case for match in asked if match.case is not None])
         for match, verdict in zip(asked, verdicts, strict=True):
             match.settle(verdict)

@@ -7,6 +7,7 @@ only because a run is short, such as checkpoints further apart than it has updat
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -84,7 +85,7 @@ RANGES: dict[str, Range] = {
     **dict.fromkeys(("entropy", "entropy_end", "kl", "kl_end", "nll", "threshold", "weight_power", "shrink"), FROM_0),
     **dict.fromkeys(("lr", "lr_end", "critic_lr", "warm_lr", "max_grad_norm", "temperature", "lora_alpha"), ABOVE_0),
     **dict.fromkeys(("clip", "clip_high", "value_clip", "value_weight", "init_scale"), ABOVE_0),
-    **dict.fromkeys(("kl_stop", "kl_target", "kl_horizon"), ABOVE_0),
+    **dict.fromkeys(("kl_stop", "kl_target", "kl_horizon", "judge_timeout"), ABOVE_0),
     **dict.fromkeys(("beta", "beta_end", "eta", "eta_end"), ABOVE_0),
     "dual_clip": ABOVE_1,
     **dict.fromkeys(("gamma", "turn_decay"), DISCOUNT),
@@ -256,7 +257,7 @@ def _check_players(settings: Settings) -> None:
     if "human" in (settings.opponent, *settings.pool_fixed, *settings.rate_anchors):
         raise ValueError("opponent 'human' cannot train by the thousand; play against the model with scripts/play.py")
     for name in ("judge", "eval_judge"):
-        if "human" in (getattr(settings, name) or ""):
+        if "human" in re.split("[:+]", getattr(settings, name) or ""):
             raise ValueError(f"{name} 'human' cannot judge by the thousand; judge single games with scripts/play.py")
     if is_endpoint(settings.model):
         raise ValueError("the model is on a server, where nothing can be learned from here; it can be an --opponent")

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from sparring.agents import Agent, PlayerLeft, Prompt, Reply, mix
-from sparring.envs import Case, Ending, Game, Judge, Match, Verdict, judge_of
+from sparring.envs import Case, Ending, Game, Judge, Match, Verdict
+from sparring.envs.judging import decide
 
 from .episode import Episode
 from .play import Lane, deal, drive
@@ -217,15 +218,11 @@ class GuardedJudge:
 
     def judge(self, cases: Sequence[Case]) -> list[Verdict]:
         """Return one verdict a case, in order."""
-        try:
-            verdicts = list(judge_of(self.game).judge(cases))
-            if len(verdicts) != len(cases):
-                raise ValueError(f"{len(verdicts)} verdicts on {len(cases)} cases")
-        except Exception as error:  # noqa: BLE001
-            if len(cases) > 1:
-                return [verdict for case in cases for verdict in self.judge([case])]
-            return [Verdict(void=f"the judge failed: {said(error)}")]
-        return verdicts
+        if self.game.judge is None:
+            return [Verdict(void=f"{self.game.name} has no judge; make it with judge=, or set its `judge`")] * len(
+                cases
+            )
+        return decide(self.game.judge, cases)
 
 
 def fenced(game: Game[Any]) -> Game[Any]:

@@ -28,6 +28,9 @@ from sparring.agents.hearing import Heard, Hearing, mirrored
 from sparring.agents.model_judge import FEATURES, features
 from sparring.envs import Case, Judge, Match, Statement, Verdict, make
 from sparring.envs.mlp import Mlp, load_mlp, new_mlp, save_mlp
+from sparring.selfplay import Settings
+from sparring.selfplay.assembly import make_game
+from sparring.selfplay.settings_checks import check
 
 CASE = Case(question="What burns?", answers=("kelp", "oil"), statements=(Statement(0, "Kelp."), Statement(1, "Oil.")))
 OTHER = Case(question="What burns?", answers=("oil", "kelp"))
@@ -75,11 +78,15 @@ def test_only_what_was_not_read_is_asked_again_and_with_other_noise() -> None:
 def test_a_player_that_cannot_be_reached_gives_no_verdict() -> None:
     class Gone:
         name = "gone"
+        asked = 0
 
         def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
+            self.asked += 1
             return [Reply(text="[a]", fault="no route") for _ in prompts]
 
-    assert AgentJudge(Gone()).judge([CASE]) == [Verdict(void="no route")]
+    gone = Gone()
+    assert AgentJudge(gone).judge([CASE]) == [Verdict(void="no route")]
+    assert gone.asked == 1
 
 
 def test_a_verdict_does_not_depend_on_what_is_judged_beside_it() -> None:
@@ -125,17 +132,18 @@ class Odds:
 
 
 def test_odds_are_weighed_over_the_two_letters() -> None:
-    agent = Odds((0.3, 0.1), (0.0, 1e-9))
+    agent = Odds((0.3, 0.1), (0.0, 2e-3))
     judge = AgentJudge(agent)
     assert [v.p for v in judge.judge([CASE, OTHER])] == pytest.approx([0.75, 0.0])
-    assert judge.report() == {"mass": pytest.approx(0.2)}
+    assert judge.report() == {"mass": pytest.approx(0.201)}
     assert {prompt.legal for prompt in agent.asked} == {("a", "b")}
 
 
-@pytest.mark.parametrize("row", [(0.0, 0.0), (np.nan, 0.5), (np.inf, 0.5)])
+@pytest.mark.parametrize("row", [(0.0, 0.0), (np.nan, 0.5), (np.inf, 0.5), (3e-12, 1e-12)])
 def test_odds_that_are_none_are_no_verdict(row: tuple[float, float]) -> None:
     (verdict,) = AgentJudge(Odds(row)).judge([CASE])
-    assert verdict.void == "odds gives neither answer any probability"
+    assert verdict.void.startswith("odds gives both answers together a probability of")
+    assert verdict.void.endswith("it says neither")
 
 
 def test_a_language_model_judges_by_the_probability_of_its_answers() -> None:
@@ -292,11 +300,36 @@ def test_judges_by_name(tmp_path: Path) -> None:
         ("rule:", "'rule' stands by itself"),
         ("", "unknown judge ''"),
         ("words:randm", "Did you mean 'random'"),
+        ("lm:openai:m@http://localhost:1/v1", "a server does not say its odds; take words:openai:m@http"),
     ],
 )
 def test_names_that_are_none(spec: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make_judge(spec)
+
+
+def test_a_model_on_a_server_judges_in_training() -> None:
+    """What is only a loaded model's, its device for instance, is not given to a server; the other settings are."""
+    server = "openai:m@http://localhost:1/v1"
+    for spec in (f"words:{server}", f"majority:rule+words:{server}", f"swapped:words:{server}"):
+        check(Settings(game="Debate-v0", judge=spec, judge_timeout=5.0))
+        game = make_game(Settings(game="Debate-v0", judge=spec, judge_timeout=5.0))
+        assert game.judge is not None
+        assert game.judge.name == spec
+    with pytest.raises(ValueError, match="judge_timeout"):
+        check(Settings(game="Debate-v0", judge="rule", judge_timeout=0.0))
+
+
+def test_one_voter_that_breaks_leaves_the_others_their_votes() -> None:
+    class Broken:
+        name = "broken"
+
+        def judge(self, cases: Sequence[Case]) -> list[Verdict]:
+            raise RuntimeError("out of order")
+
+    first, second = MajorityJudge([Broken(), Fixed(Verdict(p=1.0))]), MajorityJudge([Broken()])
+    assert first.judge([CASE]) == [Verdict(p=1.0)]
+    assert second.judge([CASE]) == [Verdict(void="broken failed: RuntimeError: out of order")]
 
 
 OWN = """
@@ -311,18 +344,31 @@ ready = Mine()
 number = 3
 def maker():
     return Mine()
+class Moody:
+    name = "moody"
+    asked = []
+    def judge(self, cases):
+        self.asked.append(len(cases))
+        if len(self.asked) == 1:
+            raise RuntimeError("not now")
+        return [Verdict(p=1.0) for _ in cases]
 def liar():
     return 3
 """
 
 
-def test_a_judge_of_ones_own(tmp_path: Path) -> None:
+def test_a_judge_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "bench.py"
     path.write_text(OWN)
     for name in ("Mine", "ready", "maker"):
         judge = make_judge(f"{path}:{name}")
         assert isinstance(judge, Judge)
         assert (judge.name, judge.judge([CASE])) == ("mine", [Verdict(p=0.25)])
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    judge = make_judge(f"{path}:Moody")
+    assert judge.judge([CASE]) == judge.judge([CASE]) == [Verdict(p=1.0)]
+    moody: Any = judge.inner.inner.inner  # type: ignore[attr-defined]
+    assert moody.asked == [1, 1]  # once in vain, once again, and then the verdict is known
     with pytest.raises(ValueError, match="Did you mean 'ready'"):
         make_judge(f"{path}:redy")
     with pytest.raises(ValueError, match="is no judge"):

@@ -31,7 +31,7 @@ ALLOWED: dict[str, str] = {
     "[0, inf)": "lora warm_steps transcripts anchor_every retries threads entropy entropy_end kl kl_end nll threshold "
     "rate_pairs weight_power shrink",
     "(0, inf)": "lr lr_end critic_lr warm_lr max_grad_norm temperature lora_alpha clip clip_high value_clip "
-    "value_weight kl_stop kl_target kl_horizon beta beta_end eta eta_end init_scale",
+    "value_weight kl_stop kl_target kl_horizon judge_timeout beta beta_end eta eta_end init_scale",
     "(1, inf)": "dual_clip",
     "(0, 1]": "gamma turn_decay",
     "[0, 1]": "lam",

@@ -314,13 +314,13 @@ def refuse(cases: Sequence[Case]) -> Sequence[Verdict]:
 
 
 JURIES = {
-    "it raises": (Jury(refuse), "", "the judge failed: OSError: no route to host"),
+    "it raises": (Jury(refuse), "", "jury failed: OSError: no route to host"),
     "it says so": (
         Jury(lambda c: [Verdict(void="busy") if x.question == "b" else Verdict(p=1.0) for x in c]),
         "",
         "busy",
     ),
-    "too few verdicts": (Jury(lambda c: []), "", "the judge failed: ValueError: 0 verdicts on 1 cases"),
+    "too few verdicts": (Jury(lambda c: []), "", "jury failed: ValueError: it did not give one verdict a case: 0 to 1"),
     "the game breaks on it": (
         Jury(lambda c: [Verdict() for _ in c]),
         "settle",
@@ -345,9 +345,7 @@ def test_a_game_without_a_judge_is_void_with_the_remedy_and_the_others_are_playe
     played = run(enter(*two()), [Entry(label="Judged", game=Judged(None)), KUHN], 3)
     void = [e for p in played for e in p.episodes if e.ending is Ending.VOID]
     assert len(void) == 6
-    assert {e.why for e in void} == {
-        "the judge failed: ValueError: Judged has no judge; make it with judge=, or set its `judge`"
-    }
+    assert {e.why for e in void} == {"Judged has no judge; make it with judge=, or set its `judge`"}
 
 
 def test_the_judge_is_asked_in_batches_still() -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparring.agents import Prompt, RandomAgent, Reply, tiny_agent
+from sparring.agents import PlayerLeft, Prompt, RandomAgent, Reply, tiny_agent
 from sparring.envs import Case, Ending, Game, Statement, Verdict, Void, make
+from sparring.envs.gym_view import TextGameEnv
 from sparring.selfplay import Learner, counted, play, self_play
 from sparring.selfplay.measures import make_measure
 
@@ -154,3 +155,58 @@ def test_a_player_that_cannot_be_reached_loses_nothing() -> None:
     episodes = list(play(make("KuhnPoker-v0"), (RandomAgent(), Gone()), games=6, swap=True))
     assert {(e.ending, e.why, e.rewards) for e in episodes} == {(Ending.VOID, "gone: no route to host", (0.0, 0.0))}
     assert all(turn.player == 0 for e in episodes for turn in e.turns)
+
+
+# Judges that break, instead of saying that they have no verdict.
+
+
+class Broken(Judge):
+    """As its parent, but breaks in one of three ways where seat 0 said "hm"."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def judge(self, cases: Sequence[Case]) -> Any:
+        hears = [case.statements[0].text != "hm" for case in cases]
+        if all(hears):
+            return super().judge(cases)
+        if self.how == "raises":
+            raise RuntimeError("out of order")
+        if self.how == "counts":
+            return super().judge(cases)[:-1]
+        return [Verdict(p=float("nan")) for _ in cases]
+
+
+@pytest.mark.parametrize("how", ["raises", "counts", "nan"])
+def test_a_judge_that_breaks_makes_void_what_it_breaks_on_and_nothing_else(how: str) -> None:
+    game = YesNo(Broken(how))
+    found = list(play(game, (RandomAgent(), RandomAgent()), games=60, seed=4, in_flight=60))
+    heard = [e for e in found if e.turns[0].move != "hm"]
+    lost = [e for e in found if e.turns[0].move == "hm"]
+    assert heard
+    assert lost
+    assert all(e.ending is Ending.PLAYED for e in heard)
+    assert all(e.ending is Ending.VOID and e.rewards == (0.0, 0.0) and "test failed" in e.why for e in lost)
+    assert counted(found) == tuple(heard)
+
+
+@pytest.mark.parametrize("how", ["raises", "counts", "nan"])
+def test_a_gymnasium_view_ends_void_where_its_judge_breaks(how: str) -> None:
+    env = TextGameEnv(YesNo(Broken(how)))
+    env.reset(seed=0)
+    env.step("hm")
+    _, _, terminated, truncated, info = env.step("no")
+    assert truncated
+    assert not terminated
+    assert info["ending"] == "void"
+    assert info["rewards"] == (0.0, 0.0)
+
+
+def test_ctrl_c_goes_through_a_judge() -> None:
+    class Left(Judge):
+        def judge(self, cases: Sequence[Case]) -> Any:
+            raise PlayerLeft
+
+    with pytest.raises(PlayerLeft):
+        list(play(YesNo(Left()), (RandomAgent(), RandomAgent()), games=2))
