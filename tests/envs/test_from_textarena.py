@@ -101,6 +101,14 @@ def test_two_matches_do_not_disturb_each_other_nor_anybody_else() -> None:
     assert (first.state, first.rewards, texts(first)) == (alone.state, alone.rewards, texts(alone))
 
 
+def test_what_the_library_prints_stays_off_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """One game prints "Parsed letter sequence" for every proposal, and those that `speeches` tries are many."""
+    match = match_of("textarena/NewRecruit-v0")
+    match.step("[Propose] ABCDABCD")
+    play_out(match)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_state_is_replayed_by_a_game_that_has_never_seen_it() -> None:
     match = play_out(match_of(KUHN, 4))
     for game in (make(KUHN), pickle.loads(pickle.dumps(match.game)), copy.deepcopy(match.game)):
