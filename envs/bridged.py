@@ -11,7 +11,8 @@ import re
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -115,14 +116,16 @@ class Bridged(Game[State], Generic[State, Position]):
 def fenced(seed: int, turn: int) -> Iterator[None]:
     """Run with the global generators seeded by the game's seed and turn, then put them back as they were.
 
-    A stream of its own for each turn: so no generator's state has to travel with the game.
+    A stream of its own for each turn: so no generator's state has to travel with the game. What is printed meanwhile is
+    swallowed: some games print at every move, and here many moves are tried.
     """
     before = (random.getstate(), np.random.get_state())  # noqa: NPY002
     key = mix(seed, turn) & 0xFFFFFFFF
     try:
         random.seed(key)
         np.random.seed(key)  # noqa: NPY002
-        yield
+        with redirect_stdout(StringIO()):
+            yield
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])  # noqa: NPY002

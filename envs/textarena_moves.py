@@ -92,6 +92,23 @@ def _squares(size: int, joint: str, reaches: Iterable[int]) -> Iterator[str]:
                 yield f"[{_square(column, row)}{joint}{_square(column + across, row + up)}]"
 
 
+def _santorini() -> Iterator[str]:
+    """Yield a worker's step and what it builds from there; only seat 0 is shown a list of them."""
+    for worker, (row, column) in product(("N1", "N2", "W1", "W2"), product(range(5), repeat=2)):
+        for to in _around(row, column):
+            for build in _around(*to):
+                yield f"[{worker}{_rowed(row, column)}{_rowed(*to)}{_rowed(*build)}]"
+
+
+def _around(row: int, column: int) -> list[tuple[int, int]]:
+    reached = product((row - 1, row, row + 1), (column - 1, column, column + 1))
+    return [(r, c) for r, c in reached if (r, c) != (row, column) and 0 <= r < 5 and 0 <= c < 5]
+
+
+def _rowed(row: int, column: int) -> str:
+    return f"{chr(ord('A') + row)}{column + 1}"
+
+
 def _square(column: int, row: int) -> str:
     return f"{chr(ord('a') + column)}{row + 1}"
 
@@ -113,5 +130,6 @@ _COMPUTED: dict[str, Callable[[str], Iterator[str]]] = {
     "Breakthrough": lambda variant: _squares(_SIDES.get(variant, 8), "", (1,)),
     "ColonelBlotto": lambda _: _allocations(),
     "LinesOfAction": lambda _: _squares(8, "", range(1, 8)),
+    "SantoriniBaseFixed": lambda _: _santorini(),
 }
 """Forms that are computed from a variant's name."""

@@ -7,7 +7,7 @@ from .advantage import RoleBaseline, Sample, samples
 from .branch import branch
 from .episode import Episode, Turn, counted, mean_figures
 from .exploitability import Exploitability, OptimalLosses, Outcomes, exploitability, losses_to_optimal
-from .forks import Fork, forks, group_samples, leave_one_out_samples
+from .forks import Fork, forks, group_samples, leave_one_out_samples, whole_samples
 from .gae import critic_samples
 from .pairs import (
     Gap,
@@ -100,6 +100,7 @@ __all__ = [
     "spin_pairs",
     "vital_signs",
     "warm_start",
+    "whole_samples",
     "winners",
 ]
 

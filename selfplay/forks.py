@@ -7,7 +7,8 @@ not one game's luck. Left out: advantages scaled over a whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -115,6 +116,20 @@ def own_turns(episode: Episode, player: int) -> list[Turn]:
     """Return the turns of an agent; in a branched game those from the fork on, which no other game shares."""
     start = episode.fork[1] if episode.fork else 0
     return [turn for turn in episode.turns[start:] if turn.player == player]
+
+
+def whole_samples(episodes: Sequence[Episode], *, rollouts: int) -> list[Episode]:
+    """Return the branched games of the samples that have all their rollouts, in forks that have two such or more.
+
+    Where void games were left out, what remains of a sample is not the mean of `rollouts` games that
+    `leave_one_out_samples` compares. A sample is told by its games' numbers, as `branch` gives them.
+    """
+    samples: dict[int, list[Episode]] = {}
+    for episode in episodes:
+        samples.setdefault(episode.index // rollouts, []).append(episode)
+    whole = [games for games in samples.values() if len(games) == rollouts]
+    per_fork = Counter(games[0].fork for games in whole)
+    return [episode for games in whole if per_fork[games[0].fork] > 1 for episode in games]
 
 
 def _at_fork(episode: Episode, player: int) -> list[Turn]:

@@ -23,7 +23,7 @@ from sparring.envs import Game, near
 
 from .advantage import RoleBaseline, samples
 from .episode import Episode
-from .forks import BY, forks, group_samples, leave_one_out_samples
+from .forks import BY, forks, group_samples, leave_one_out_samples, whole_samples
 from .gae import critic_samples
 from .imitation import Imitation
 from .learner import Learner, Objective, Report
@@ -137,11 +137,15 @@ def make_rule(
         "spin": lambda episodes: _demonstrated(learner, game, episodes),
     }
     make = makers[name]
+    only_whole = branched and name == "rloo"
 
     def learn(episodes: Sequence[Episode]) -> Report:
-        items = list(make(episodes))
+        kept = whole_samples(episodes, rollouts=rollouts) if only_whole else episodes
+        items = list(make(kept))
         # Where every outcome was the same there may be no pair and no winner.
-        return learner.update(items) if items else {"turns": 0}
+        report: Report = learner.update(items) if items else {"turns": 0}
+        left_out = len(episodes) - len(kept)
+        return {**report, "games_left_out": left_out} if left_out else report
 
     return Rule(
         learner=learner,

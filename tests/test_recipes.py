@@ -112,3 +112,10 @@ def test_every_recipe_says_what_it_shows_and_sets_only_what_there_is() -> None:
         text = recipe.read_text(encoding="utf-8")
         assert text.startswith("# "), f"{recipe.name} has no comment on what it shows"
         assert yaml.safe_load(text).keys() <= names, recipe.name
+
+
+@pytest.mark.parametrize("hub", [r for r in RECIPES if r.stem.endswith("_hub")], ids=lambda r: r.stem)
+def test_a_recipe_names_the_one_for_a_hub_model_of_the_same_game(hub: Path) -> None:
+    text = hub.with_name(hub.name.replace("_hub", "")).read_text(encoding="utf-8")
+    comment = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    assert f"# python scripts/train.py --config scripts/recipes/{hub.name}\n" in comment

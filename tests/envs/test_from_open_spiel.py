@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,8 @@ def test_the_gymnasium_view_takes_it() -> None:
 def test_the_table_names_every_game_of_the_library() -> None:
     assert set(KNOWN) == set(OpenSpielGame.candidates())
     assert list_games("open_spiel") == [f"open_spiel/{name}" for name in WORKS]
-    assert len(WORKS) > 70
+    page = (Path(__file__).parents[2] / "docs" / "bridges.md").read_text(encoding="utf-8")
+    assert f"Of the {len(KNOWN)} names that the library has, {len(WORKS)} work here" in page
     assert all(known.why for known in KNOWN.values() if not known.works)
 
 
@@ -172,7 +174,7 @@ SAMPLE = [name for name in WORKS if KNOWN[name].turns <= 60][::4]
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_what_the_table_says_to_work_works(name: str) -> None:
-    """A fifth of the short games; `python -m sparring.envs.bridges open_spiel` measures all of them."""
+    """A quarter of the short games; `python -m sparring.envs.bridges open_spiel` measures all of them."""
     game = make(f"open_spiel/{name}")
     check_game(game, games=1)
     assert random_match(game).rewards is not None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import pickle
 import random
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,6 +103,14 @@ def test_two_matches_do_not_disturb_each_other_nor_anybody_else() -> None:
     assert (first.state, first.rewards, texts(first)) == (alone.state, alone.rewards, texts(alone))
 
 
+def test_what_the_library_prints_stays_off_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """One game prints "Parsed letter sequence" for every proposal, and those that `speeches` tries are many."""
+    match = match_of("textarena/NewRecruit-v0")
+    match.step("[Propose] ABCDABCD")
+    play_out(match)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_state_is_replayed_by_a_game_that_has_never_seen_it() -> None:
     match = play_out(match_of(KUHN, 4))
     for game in (make(KUHN), pickle.loads(pickle.dumps(match.game)), copy.deepcopy(match.game)):
@@ -160,6 +170,15 @@ def test_a_long_game_is_shown_in_part_and_says_so() -> None:
     assert len(texts(match)[0]) < match.game.max_prompt
 
 
+def test_the_seat_that_is_not_shown_its_moves_finds_some() -> None:
+    """The first seat of Santorini reads a list of moves, the second one none."""
+    match = match_of("textarena/SantoriniBaseFixed-v0")
+    match.step("[N1C2C3D4]")
+    said = match.game.speeches(match.state)
+    assert said
+    assert all(speech.startswith("[W") for speech in said)
+
+
 def test_unknown_names_and_games_that_cannot_be_made() -> None:
     with pytest.raises(ValueError, match="Did you mean 'KuhnPoker-v0'"):
         make("textarena/KuhnPokr-v0")
@@ -171,6 +190,28 @@ def test_the_table_names_every_game_of_the_library() -> None:
     assert set(KNOWN) == set(TextArenaGame.candidates())
     assert list_games("textarena") == [f"textarena/{name}" for name in WORKS]
     assert all(known.why for known in KNOWN.values() if not known.works)
+
+
+WHY_NOT = {
+    "for one player": r"number of players has to be 1,",
+    "for three players or more": r"(?i)players has to be 3|at least 4 players|between 5 and|exactly (three|3|four)",
+    "word lists of nltk": "nltk",
+    "data files or modules": "data files|No module named",
+    "Python 3.12": r"Python 3\.12",
+    "a key for an endpoint": "API key",
+    "positions from which random play": "no reply was found",
+    "random play hit 1,000 turns": "truncated after 1000 turns",
+}
+
+
+def test_the_page_counts_what_works_and_why_the_rest_does_not() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "bridges.md").read_text(encoding="utf-8")
+    assert f"Of the {len(KNOWN)} ids that the library has, {len(WORKS)} work here" in page
+    reasons = [known.why for known in KNOWN.values() if not known.works]
+    counts = {said: sum(bool(re.search(pattern, why)) for why in reasons) for said, pattern in WHY_NOT.items()}
+    assert sum(counts.values()) == len(reasons)
+    for said, count in counts.items():
+        assert f"| {count} | {said}" in page
 
 
 SAMPLE = [name for name in WORKS if KNOWN[name].turns <= 20 and name.endswith("-v0")][::3]

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
-from sparring.envs import Ending, Match, make
-from sparring.envs.taboo import HINT, TabooState, guessed
+from sparring.envs import Ending, Match, make, read_options
+from sparring.envs.taboo import ASIDES, GUESS, HINT, TabooState, guessed
 from sparring.envs.word_forms import says
 from sparring.envs.word_lists import shipped
 
@@ -199,19 +200,40 @@ def test_our_list_is_large_and_every_word_has_a_topic() -> None:
     assert len({frozenset(shipped("few").about(word)) for word in shipped("few").words}) == 9
 
 
-def test_what_the_recipe_says_of_random_play() -> None:
-    """Its numbers: random play is worth 0.16 to an attacker, and the best attack on a random defender 0.46."""
-    game = make("Taboo-v0", words="few", turns=2)
-    hints = [HINT.format(topic=topic) for topic, _ in game.list.topics]
+def best_attack(game: Any, state: TabooState) -> float:
+    """What the attacker earns against a defender who plays at random, by the best hint at every turn."""
+    seat = game.seat(state)
+    if seat is None:
+        return float(game.rewards(state)[0])
+    said = [HINT.format(topic=topic) for topic, _ in game.list.topics] if seat == 0 else game.speeches(state)
+    values = [best_attack(game, game.play(state, speech)) for speech in said]
+    return max(values) if seat == 0 else sum(values) / len(values)
 
-    def value(state: TabooState, *, best: bool) -> float:
-        seat = game.seat(state)
-        if seat is None:
-            return game.rewards(state)[0]
-        said = hints if best and seat == 0 else game.speeches(state)
-        values = [value(game.play(state, speech), best=best) for speech in said]
-        return max(values) if best and seat == 0 else sum(values) / len(values)
 
+def best_defence(game: Any, chances: dict[TabooState, float]) -> float:
+    """What the defender earns against random hints; all the states look alike to it, and have these probabilities."""
+    over = {state: p for state, p in chances.items() if state.outcome}
+    if over:
+        assert over == chances
+        return sum(p * game.rewards(state)[1] for state, p in chances.items())
+    if game.seat(next(iter(chances))) == 1:
+        # To name a word says nothing that an aside doesn't, and may lose.
+        replies = (ASIDES[0], *(GUESS.format(word=word) for word in game.list.words))
+        return max(best_defence(game, {game.play(s, reply): p for s, p in chances.items()}) for reply in replies)
+    told: dict[str, dict[TabooState, float]] = {}
+    for state, p in chances.items():
+        hints = game.speeches(state)
+        for hint in hints:
+            told.setdefault(hint, {})[game.play(state, hint)] = p / len(hints)
+    return sum(best_defence(game, heard) for heard in told.values())
+
+
+def test_what_the_recipe_says_of_the_best_reply_to_random_play() -> None:
+    recipe = Path(__file__).parents[2] / "scripts" / "recipes" / "taboo.yaml"
+    found = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    game = make(found["game"], skin=found["skin"], **read_options(found["options"]))
     # All words stand alike to the topics.
-    assert value(TabooState("frog"), best=False) == pytest.approx(0.16)
-    assert value(TabooState("frog"), best=True) == pytest.approx(0.46)
+    attack, defence = best_attack(game, TabooState("frog")), best_defence(game, dict(game.deals()))
+    assert (attack, defence) == (pytest.approx(0.46), pytest.approx(0.5))
+    claim = f"{(attack + defence) / 2:.2f} for the best reply to it ({attack:.2f} attacking, {defence:.2f} defending"
+    assert claim in recipe.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Hashable
+from dataclasses import replace
 from math import isfinite, sqrt
 
 import pytest
@@ -13,7 +14,7 @@ from sparring.agents import RandomAgent, Reply
 from sparring.envs import Ending, make
 from sparring.selfplay import Episode, Turn, play
 from sparring.selfplay.branch import branch
-from sparring.selfplay.forks import Fork, Outcome, forks, group_samples, leave_one_out_samples, own_turns
+from sparring.selfplay.forks import Fork, Outcome, forks, group_samples, leave_one_out_samples, own_turns, whole_samples
 
 
 def said(prompt: int, token: int, logprob: float = -1.0) -> Reply:
@@ -180,6 +181,14 @@ def test_the_others_are_other_samples_not_other_rollouts_of_the_same() -> None:
     for rollouts in (3, 4):
         with pytest.raises(ValueError, match="give the rollouts of branch"):
             list(leave_one_out_samples([fork], rollouts=rollouts))
+
+
+def test_a_sample_that_lacks_a_rollout_is_left_out_and_with_it_a_fork_of_one() -> None:
+    """Three samples of two rollouts a stem: stem 0 lost a game of one, stem 1 one each of two, stem 2 all of one."""
+    numbered = [replace(game(turn(said(1, 7)), rewards=(1.0, -1.0), fork=(n // 6, 0)), index=n) for n in range(18)]
+    played = [episode for episode in numbered if episode.index not in (3, 6, 9, 14, 15)]
+    assert [e.index for e in whole_samples(played, rollouts=2)] == [0, 1, 4, 5, 12, 13, 16, 17]
+    assert whole_samples(numbered, rollouts=2) == numbered
 
 
 RETURNS = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=5).map(tuple)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from sparring.agents import PlayerLeft, Prompt, RandomAgent, Reply, tiny_agent
 from sparring.envs import Case, Ending, Game, Statement, Verdict, Void, make
 from sparring.envs.gym_view import TextGameEnv
-from sparring.selfplay import Learner, counted, play, self_play
+from sparring.selfplay import Learner, counted, make_rule, play, self_play
 from sparring.selfplay.measures import make_measure
 
 State = tuple[str, ...]
@@ -142,6 +143,37 @@ def test_the_game_names_its_own_measure() -> None:
     assert found["strength"] == found["agree"]
     with pytest.raises(Void, match="all 60 games of a measure are void"):
         make_measure(YesNo(Deaf()), games=60).take(RandomAgent())
+
+
+class Moody(Judge):
+    """Sees nothing in every fifth case."""
+
+    def judge(self, cases: Sequence[Case]) -> list[Verdict]:
+        before = sum(self.calls)
+        verdicts = super().judge(cases)
+        return [Verdict(void="a fit") if (before + n) % 5 == 4 else v for n, v in enumerate(verdicts)]
+
+
+class YesOrNo(YesNo):
+    words = ("yes", "no")
+
+
+@pytest.mark.parametrize(("width", "rollouts"), [(2, 1), (3, 2)])
+def test_a_void_game_costs_a_branch_its_sample_and_no_more(width: int, rollouts: int) -> None:
+    """One void game in a generation broke the whole run: what was left of its fork was no multiple of the rollouts."""
+    game = YesOrNo(Moody())
+    agent = tiny_agent(game, hidden=16, layers=1, corpus_games=4)
+    rule = make_rule("rloo", Learner(agent, lr=1e-3), groups="branch", width=width, rollouts=rollouts)
+    generations = list(self_play(game, agent, rule, games=120, batch_games=60))
+    for generation in generations:
+        played = counted(generation.episodes)
+        assert len(played) < len(generation.episodes)
+        games = Counter((e.fork, e.index // rollouts) for e in played)
+        samples = Counter(fork for (fork, _), n in games.items() if n == rollouts)
+        kept = rollouts * sum(n for n in samples.values() if n > 1)
+        assert 0 < kept < len(played)
+        assert generation.metrics["turns"] == kept
+        assert generation.metrics["games_left_out"] == len(played) - kept
 
 
 class Gone:
