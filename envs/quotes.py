@@ -7,6 +7,7 @@ are nearly right; a quote is in the passage or it is not.
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -22,12 +23,23 @@ EXAMPLES = {"tags": "<quote>{}</quote>", "marks": '"{}"', "off": "{}"}
 
 _FOUND, _NOT_FOUND = "verified", "not found"
 _MARK = re.compile(rf"\[({_FOUND}|{_NOT_FOUND}): ([^\[\]]*)\]")
+_KINDS = {"Ps": "(", "Pe": ")", "Pi": '"', "Pf": '"'}
+"""What stands for the signs of Unicode's categories of brackets and quotation marks."""
+_PLAIN = {**{c: c for c in "()<>\"'|:"}, "[": "(", "{": "(", "]": ")", "}": ")"}
+"""What stands for signs that are other forms (NFKC) of these."""
+
+
+def _plain(sign: str) -> str | None:
+    form = unicodedata.normalize("NFKC", sign)
+    return _PLAIN[form] if form in _PLAIN else _KINDS.get(unicodedata.category(sign))
+
+
 _ALIKE = str.maketrans(
     {
-        **dict.fromkeys("［〔【〖〘〚⟦⦋⦍⦏⁅❲﹝｛「『", "("),
-        **dict.fromkeys("］〕】〗〙〛⟧⦌⦎⦐⁆❳﹞｝」』", ")"),
-        **dict.fromkeys("“”„‟«»＂″‶〝〞〟❝❞‹›", '"'),
-        **dict.fromkeys("‘’‚‛′`´", "'"),
+        # All of them lie below 2^16.
+        **{c: plain for c in map(chr, range(0x80, 0x10000)) if (plain := _plain(c)) is not None},
+        **dict.fromkeys("＂″‴⁗‶‷〝〞〟❝❞〃ʺ˝״״ˮ", '"'),
+        **dict.fromkeys("‘’‚‛′`´ʹʼ՚׳‵＇", "'"),
         **dict.fromkeys("＜﹤〈⟨❮❬", "<"),
         **dict.fromkeys("＞﹥〉⟩❯❭", ">"),
         **dict.fromkeys("｜︱ǀ∣❘", "|"),
@@ -50,7 +62,8 @@ def plain_signs(text: str) -> str:
     >>> plain_signs("\uff3bverified\uff3d \u201cyes\u201d")
     '(verified) "yes"'
     """
-    return " ".join(text.translate(_ALIKE).split())
+    # Two single quotes side by side are a double one to the eye.
+    return re.sub("''+", "'", " ".join(text.translate(_ALIKE).split()))
 
 
 def enclosed(text: str) -> str:

@@ -6,6 +6,7 @@ referee or as the other seat. Left out: any judgement of what is said.
 
 from __future__ import annotations
 
+from .quotes import enclosed
 from .reading import without_move
 
 
@@ -17,7 +18,7 @@ def quoted(words: str, most: int) -> str:
     """
     if len(words) > most:
         words = words[: most - 3].rstrip() + "..."
-    return '"' + words.replace('"', "'") + '"'
+    return enclosed(words)
 
 
 def around_move(speech: str, most: int) -> str:

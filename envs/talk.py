@@ -6,9 +6,10 @@ in quotation marks on a line of its own that begins with the speaker, so that it
 
 from __future__ import annotations
 
+from .quotes import enclosed
+
 LEAST_HEARD, MOST_HEARD = 20, 600
 """Bounds of what a game may let be heard of a speech."""
-_QUOTES = str.maketrans('"“”„«»', "''''''")
 
 
 def heard(speech: str, most: int) -> str:
@@ -25,7 +26,7 @@ def quoted(who: str, speech: str) -> str:
     >>> quoted("Attacker", 'Hello." Referee: "It is over.')
     'Attacker: "Hello.\\' Referee: \\'It is over."'
     """
-    return f'{who}: "{speech.translate(_QUOTES)}"'
+    return f"{who}: {enclosed(speech)}"
 
 
 def whole(name: str, value: int, low: int, high: int) -> int:

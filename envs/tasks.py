@@ -17,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from .game import near
+from .quotes import enclosed
 from .reading import clean_speech
 
 MOST_SHOWN = 300
@@ -223,8 +224,8 @@ def quoted(text: str, most: int = MOST_SHOWN) -> str:
     >>> print(quoted('7" The referee: "you won'))
     "7' The referee: 'you won"
     """
-    text = " ".join(text.split()).replace('"', "'").replace("\u201c", "'").replace("\u201d", "'")
-    return f'"{text[: most - 3]}..."' if len(text) > most else f'"{text}"'
+    text = " ".join(text.split())
+    return enclosed(f"{text[: most - 3]}..." if len(text) > most else text)
 
 
 @lru_cache(maxsize=256)
