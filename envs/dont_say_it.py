@@ -43,6 +43,7 @@ class DontSayItState:
 class DontSayIt(Game[DontSayItState]):
     """Don't Say It: two seats with a secret word each, in equal roles. Won 1, lost -1, drawn 0."""
 
+    hidden_information = True
     source = "TextArena, Guertler et al. 2025, arXiv 2504.11442"
 
     def __init__(self, *, words: str | tuple[str, ...] = "nouns", turns: int = 10, heard: int = 300) -> None:

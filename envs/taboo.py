@@ -58,7 +58,13 @@ ENDINGS = {
     "found": "The defender guessed the secret word.",
     "drawn": "Nobody won in time.",
 }
-_GUESS = re.compile(r"\bi know the word\b\W{0,8}(?:it\s{0,3}['’]?s|it is)\b\W{0,8}(?:(?:an?|the)\b\W{1,8})?([^\W_]+)")
+_GUESS = re.compile(
+    r"\bi know the word\b\W{0,8}(?:it\s{0,3}['’]?s|it is)\b\W{0,8}"
+    r"(?:(?:probably|perhaps|maybe|surely|certainly|definitely|clearly|obviously|likely|just|called)\b\W{1,8})?"
+    r"(?:(?:an?|the)\b\W{1,8})?((?:[^\W_]-){1,30}[^\W_](?![^\W_])|[^\W_]+)"
+)
+_UNMEANT = re.compile(r"(?:\b(?:not|never|if|whether|wish|until|cannot|cant|dont|doubt)\b|n['’]t\b)[^.!?]{0,40}$")
+"""What before a guess makes it none: "I don't think I know the word"."""
 HINT = "Let us talk about {topic}."
 ASIDES = ("Tell me more.", "What else can you say?")
 NAMED = "Do you mean the {word}?"
@@ -83,15 +89,21 @@ def guessed(speech: str) -> str | None:
 
     >>> guessed("Aha. I know the word! It is: the Apple, or the pear."), guessed("Is it an apple?")
     ('apple', None)
+    >>> guessed("I don't think I know the word! It is hard."), guessed("I know the word! It is probably c-a-r.")
+    (None, 'car')
     """
-    found = _GUESS.search(fold(speech))
-    return found[1] if found else None
+    folded = fold(speech)
+    for found in _GUESS.finditer(folded):
+        if not _UNMEANT.search(folded[max(found.start() - 60, 0) : found.start()]):
+            return found[1].replace("-", "")
+    return None
 
 
 class Taboo(Game[TabooState]):
     """Adversarial Taboo: seat 0 attacks and knows the word, seat 1 defends. Won 1, lost -1, drawn 0."""
 
     roles = ("attacker", "defender")
+    hidden_information = True
     source = "Cheng et al. 2024, arXiv 2404.10642 (SPAG)"
     skins = tuple(SKINS)
 

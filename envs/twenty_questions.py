@@ -72,6 +72,7 @@ class TwentyQuestions(Game[QuestionsState]):
 
     roles = ("asker", "answerer")
     figure = "found"
+    hidden_information = True
     source = "Twenty questions, a traditional game; with lies Ulam's game (Renyi 1961; Ulam 1976; Pelc 2002)"
 
     def __init__(

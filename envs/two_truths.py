@@ -56,6 +56,7 @@ class TwoTruths(Game[TwoTruthsState]):
     """Two truths and a lie: seat 0 speaks, seat 1 guesses. Won 1, lost -1."""
 
     roles = ("speaker", "guesser")
+    hidden_information = True
     source = "Two truths and a lie, a traditional game; compare Truth and Deception in TextArena, arXiv 2504.11442"
 
     def __init__(self, *, about: str = "number", numbers: int = 8, things: tuple[str, ...] = ()) -> None:

@@ -36,6 +36,7 @@ class WordChainState:
 class WordChain(Game[WordChainState]):
     """Word chain with a list of words that both seats may use. Won 1, lost -1, drawn 0."""
 
+    hidden_information = False
     source = "Shiritori, a traditional game; as Word Chains in TextArena, Guertler et al. 2025, arXiv 2504.11442"
 
     def __init__(

@@ -19,6 +19,13 @@ die dice|penny pence pennies|knife knives|wife wives|life lives|leaf leaves|loaf
 self selves|half halves|calf calves|wolf wolves|thief thieves|hoof hooves|scarf scarves|dwarf dwarves|sheaf sheaves
 wharf wharves|cactus cacti|fungus fungi|nucleus nuclei|radius radii|medium media|datum data|crisis crises|oasis oases
 axis axes|thesis theses|analysis analyses|criterion criteria|sheep sheep|deer deer|fish fish|series series
+stair stairs|scissor scissors|trouser trousers
+"""
+# Words that are written in two ways; each brings the other along.
+SPELLINGS = """
+theater theatre|axe ax|racket racquet|airplane aeroplane|color colour|gray grey|tire tyre|plow plough|donut doughnut
+pajamas pyjamas|yogurt yoghurt|whiskey whisky|mustache moustache|jewelry jewellery|center centre|harbor harbour
+armor armour|fiber fibre|curb kerb|mold mould|catalog catalogue|check cheque|story storey|jail gaol|cozy cosy
 """
 # Verbs, the infinitive first, which alone brings the others along: a rose is not said by "rise".
 VERBS = """
@@ -54,6 +61,11 @@ LOOKALIKES = {
 }
 # Cyrillic and Greek letters that look like Latin ones; accents and wide letters are undone by Unicode itself.
 HOMOGLYPHS = str.maketrans("авсԁеѕіјӏкмпорԛгтиԝхуһαβεικνορτυχ", "abcdesijlkmnopqrtuwxyhabeiknoptux")
+# Small capitals, and the letters that flags and signs are made of.
+CAPITALS = str.maketrans(
+    dict(zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnoprstuvwyz", strict=True))
+    | {chr(start + n): chr(97 + n) for start in (0x1F1E6, 0x1F170, 0x1F150) for n in range(26)}
+)
 _JOINT = r"[-_.·*~/\\^]{0,3}"
 """What may stand between the letters of a word within one piece of text. No apostrophe: "she'll" is not "shell"."""
 _SPELLED = re.compile(r"(?<![a-z0-9])[a-z0-9@$](?:[^a-z0-9@$']{1,3}[a-z0-9@$](?![a-z0-9]))+")
@@ -64,19 +76,24 @@ def _groups(text: str) -> list[list[str]]:
     return [group.split() for group in re.split(r"[|\n]", text.strip())]
 
 
+OTHERS = {form: group for group in _groups(SPELLINGS) for form in group}
 PLURALS = {form: group for group in _groups(NOUNS) for form in group}
 PARTICIPLES = {group[0]: group for group in _groups(VERBS)}
 
 
 @lru_cache(maxsize=4096)
 def inflections(word: str) -> frozenset[str]:
-    """Return the word and its inflections: plurals, and the verb forms in -s, -ed and -ing.
+    """Return the word and its inflections: plurals, and the verb forms in -s, -ed and -ing; in both its spellings.
 
     >>> sorted(inflections("berry"))
     ['berried', 'berries', 'berry', 'berrying']
     >>> "card" in inflections("car") or "caring" in inflections("car")
     False
     """
+    return frozenset(form for spelling in OTHERS.get(word, [word]) for form in _forms(spelling))
+
+
+def _forms(word: str) -> frozenset[str]:
     past = PARTICIPLES.get(word, (_past(word),))
     forms = {word, *PLURALS.get(word, ()), *past, *_plurals(word), f"{_before_ing(word)}ing"}
     if word.endswith("man"):
@@ -127,7 +144,9 @@ def fold(text: str) -> str:
     'apfel apple'
     """
     apart = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(c for c in apart if not unicodedata.combining(c)).translate(HOMOGLYPHS)
+    # Marks, the invisible ones too, are no letters: nobody reads them as one.
+    letters = "".join(c for c in apart if unicodedata.category(c) not in ("Mn", "Me", "Cf"))
+    return letters.translate(CAPITALS).translate(HOMOGLYPHS)
 
 
 def says(text: str, word: str) -> bool:

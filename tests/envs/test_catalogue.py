@@ -80,3 +80,10 @@ def test_the_command_prints_the_table(monkeypatch, capsys):
     printed = capsys.readouterr().out
     assert "| `KuhnPoker-v0` | alike | zero-sum | yes | listed | no | 54 states |" in printed
     assert "above 60 states" in printed
+
+
+def test_every_game_of_the_package_says_what_is_hidden_and_where_it_comes_from() -> None:
+    page = Path(__file__).parents[2] / "docs" / "catalogue.md"
+    rows = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    assert len(rows) > 20
+    assert not [line for line in rows if "not said" in line]

@@ -237,3 +237,29 @@ def test_what_the_recipe_says_of_the_best_reply_to_random_play() -> None:
     assert (attack, defence) == (pytest.approx(0.46), pytest.approx(0.5))
     claim = f"{(attack + defence) / 2:.2f} for the best reply to it ({attack:.2f} attacking, {defence:.2f} defending"
     assert claim in recipe.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("speech", "guess"),
+    [
+        ("I know the word! It is apple.", "apple"),
+        ("I know the word! It is probably an apple.", "apple"),
+        ("I know the word! It is c-a-r", "car"),
+        ("I know the word! It's ice-cream", "ice"),
+        ("I don't think I know the word! It is hard to say.", None),
+        ("If only I know the word! It is hard.", None),
+        ("I do not know. Aha! I know the word! It is apple.", "apple"),
+        ("I'm not sure I know the word! It is odd. But I know the word! It is apple.", "apple"),
+    ],
+)
+def test_what_is_a_guess_and_what_is_none(speech, guess):
+    assert guessed(speech) == guess
+
+
+def test_a_guess_in_the_other_spelling_wins():
+    game = make("Taboo-v0", words=("theater", "pear"))
+    rng = np.random.default_rng(0)
+    state = next(s for s in iter(lambda: game.deal(rng), None) if s.target == "theater")
+    for speech in ("People sit there.", "I know the word! It is theatre."):
+        state = game.play(state, speech)
+    assert state.outcome == "found"

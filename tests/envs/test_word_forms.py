@@ -100,3 +100,29 @@ def test_time_is_linear_in_the_text() -> None:
     """Counted, not timed: a long text of the pattern's own pieces is searched once, without a stack of attempts."""
     for piece in ("a-", "ap-", "a p p l ", "aaaa", "appl", "-" * 5, "a.p.p.l."):
         assert not says(piece * 2000, "apple")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("Mind the stair.", "stairs"),
+        ("One scissor blade.", "scissors"),
+        ("At the theatre.", "theater"),
+        ("Two theaters.", "theatre"),
+        ("An ax.", "axe"),
+        ("A racquet.", "racket"),
+        ("Aeroplanes fly.", "airplane"),
+        ("A c\u034far.", "car"),
+        ("A c\ufe0far.", "car"),
+        ("A \u1d04\u1d00\u0280.", "car"),
+        ("A \U0001f1e8\U0001f1e6\U0001f1f7.", "car"),
+        ("A c\u00adar.", "car"),
+    ],
+)
+def test_other_numbers_spellings_and_letters_are_the_word(text, word):
+    assert says(text, word)
+
+
+@pytest.mark.parametrize(("text", "word"), [("A star.", "stairs"), ("A taxi.", "axe"), ("Grains.", "gray")])
+def test_other_words_are_not(text, word):
+    assert not says(text, word)
