@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sparring.agents import AGENTS, Agent, LanguageModelAgent, make_agent
+from sparring.agents import AGENTS, Agent, LanguageModelAgent, is_endpoint, make_agent
 from sparring.envs import Game, list_games, make, near, read_options
 
 from .findings import exact, regrets, skin_costs
@@ -36,12 +36,22 @@ def enter(spec: str, settings: Mapping[str, Any] | None = None) -> Entrant:
     if not equals or "/" in name or ":" in name:
         name, rest = spec, spec
     try:
-        agent = make_agent(model_folder(rest), **({} if rest in AGENTS else settings or {}))
+        agent = make_agent(model_folder(rest), **settings_for(rest, settings or {}))
     except Exception as error:
         if isinstance(error, ValueError) and is_word(rest):
             raise
         return Entrant(name=name, agent=None, broken=said(error), spec=rest)
     return Entrant(name=name, agent=agent, spec=rest)
+
+
+def settings_for(spec: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the settings that a player takes: a loaded model all, a server what it can be asked for."""
+    if spec in AGENTS:
+        return {}
+    if not is_endpoint(spec):
+        return dict(settings)
+    asked = {"temperature": "temperature", "max_new_tokens": "max_tokens"}
+    return {asked[name]: value for name, value in settings.items() if name in asked}
 
 
 def is_word(spec: str) -> bool:
@@ -52,7 +62,8 @@ def is_word(spec: str) -> bool:
 def enter_game(spec: str, *, skin: str | None = None, show_legal: bool | None = None) -> Entry:
     """Return the game of a word: an id, with settings behind a question mark, as in `LiarsDice-v0?dice=2&faces=4`.
 
-    A game whose library is missing is an entry that is broken. Raises ValueError for an unknown id or setting.
+    A game that cannot be made, whose library is missing for instance, is an entry that is broken. Raises ValueError
+    for an unknown id or setting.
     """
     id, _, options = spec.partition("?")
     settings = read_options(word for word in options.split("&") if word)
@@ -61,9 +72,17 @@ def enter_game(spec: str, *, skin: str | None = None, show_legal: bool | None = 
     label = spec if skin in (None, "plain") else f"{spec}[{skin}]"
     try:
         game = make(id, show_legal=show_legal, **settings, **({} if skin is None else {"skin": skin}))
-    except ImportError as error:
+    except Exception as error:
+        # What can only be misspelt is refused; what breaks inside a game, somebody's own or a library's, is said.
+        if isinstance(error, ValueError | TypeError) and is_own(id):
+            raise
         return Entry(label=label, game=None, broken=said(error))
     return Entry(label=label, game=game)
+
+
+def is_own(id: str) -> bool:
+    """Whether a game's id is meant to be one of the package's: neither a bridge's nor of a file or a module."""
+    return not {"/", ":"} & set(id)
 
 
 def enter_games(specs: Iterable[str], skins: Sequence[str] = (), *, show_legal: bool | None = None) -> list[Entry]:

@@ -36,6 +36,9 @@ def exact(entrants: Iterable[Entrant], games: Mapping[str, Game[Any]], *, limit:
         except (NotEnumerable, NotImplementedError, ValueError) as error:
             found[label] = {"none": str(error)}
             continue
+        except Exception as error:  # noqa: BLE001 (a game's own)
+            found[label] = {"none": said(error)}
+            continue
         found[label] = {e.name: _nashconv(game, e, limit) for e in entrants if e.agent is not None}
     return found
 
@@ -66,7 +69,7 @@ class Positions:
         """Return them, or None where something is hidden, the game is too large, or it is not zero-sum."""
         try:
             tree = enumerate_tree(game, limit=limit)
-        except (NotEnumerable, NotImplementedError, ValueError):
+        except Exception:  # noqa: BLE001 (too large, not to be listed, or a game's own failure, which its games show)
             return None
         return cls(game, tree) if tree.perfect_information and game.zero_sum else None
 

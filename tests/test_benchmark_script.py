@@ -310,3 +310,31 @@ def test_a_suite_is_played_as_it_says(main: Main, tmp_path: Path, monkeypatch: p
     assert found["standings"]["pairs"] == 3 * 3 * 2
     assert len(found["suite"]["hash"]) == 16
     assert "Legal moves" not in found["transcripts"][0]["turns"][0]["prompt"]
+
+
+BROKEN = """
+from sparring.envs.kuhn import KuhnPoker
+
+class Falls(KuhnPoker):
+    name = "Falls"
+    def play(self, state, move):
+        raise RuntimeError("the table fell over")
+
+class Unmade(KuhnPoker):
+    def __init__(self, **settings):
+        raise RuntimeError("no wood")
+"""
+
+
+def test_a_game_that_breaks_is_said_and_the_others_are_rated(main: Main, tmp_path: Path) -> None:
+    """One cannot be made, one raises in play and so in every look at its tree: the table is of the third."""
+    path = tmp_path / "broken.py"
+    path.write_text(BROKEN)
+    games = ("--games", f"{path}:Falls", f"{path}:Unmade", "KuhnPoker-v0")
+    assert main(*TWO, *games, "--pairs", "4", "--out", tmp_path / "out") == 0
+    found = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert "no wood" in found["games"][f"{path}:Unmade"]["broken"]
+    assert "the table fell over" in found["exact"][f"{path}:Falls"]["none"]
+    log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()[1:]]
+    endings = {(record["pair"][1], game["ending"]) for record in log for game in record["games"]}
+    assert endings == {(f"{path}:Falls", "void"), ("KuhnPoker-v0", "played")}

@@ -110,3 +110,31 @@ def test_settings_that_do_not_go_with_a_server_are_refused(tmp_path, settings, m
     with pytest.raises(ValueError, match=message):
         Run(Settings(out=str(tmp_path / "run"), **SMALL, **settings), say=lambda text: None)
     assert not (tmp_path / "run").exists()
+
+
+def benchmark(server, tmp_path, *more):
+    words = ["--agents", f"model=openai:m@{server.url}", "random", "--games", "KuhnPoker-v0", "--pairs", "3"]
+    code = script("benchmark").main([*words, "--no-exact", "--out", str(tmp_path / "bench"), *more])
+    return code, json.loads((tmp_path / "bench" / "report.json").read_text())
+
+
+def test_a_benchmark_plays_a_model_on_a_server(server, chat, tmp_path):
+    """Settings of loaded models, which the script has too, are not given to a server; those of sampling are."""
+    asked = []
+    server.answer = lambda number, request: asked.append(request) or chat.completion("[check]")
+    code, found = benchmark(server, tmp_path, "--max-new-tokens", "9", "--temperature", "0.5", "--device", "cpu")
+    assert code == 0
+    assert found["agents"]["model"]["broken"] == ""
+    assert asked
+    lines = (tmp_path / "bench" / "log.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 3
+
+
+def test_a_server_that_is_down_loses_nothing_in_a_benchmark(server, chat, tmp_path):
+    server.answer = lambda number, request: chat.send({}, 401)
+    code, _ = benchmark(server, tmp_path)
+    assert code == 0
+    records = [json.loads(line) for line in (tmp_path / "bench" / "log.jsonl").read_text().splitlines()[1:]]
+    games = [game for record in records for game in record["games"]]
+    assert {game["ending"] for game in games} == {"void"}
+    assert all("status 401" in game["why"] for game in games)
