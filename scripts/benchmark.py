@@ -190,8 +190,9 @@ def play_all(
     log: MatchLog,
     test: Sprt | None,
 ) -> None:
-    """Play the pairs that the log lacks, and stop early where a sequential test is decided."""
-    known = [log.records[key] for key in keys if key in log.records]
+    """Play the pairs that the log lacks or that were void, and stop early where a sequential test is decided."""
+    done = log.done
+    known = [done[key] for key in keys if key in done]
     bar = Progress(
         TextColumn("pairs"),
         BarColumn(),
@@ -205,9 +206,7 @@ def play_all(
         for record in judged(test, players, known):
             del record
         if test is None or test.decision is None:
-            games = tournament(
-                players, entries, keys, done=log.records.keys(), in_flight=options.in_flight, retries=options.retries
-            )
+            games = tournament(players, entries, keys, done=done, in_flight=options.in_flight, retries=options.retries)
             for record in judged(test, players, logged(games, log, options.retries)):
                 del record
                 bar.update(task, advance=1, note="" if test is None else f"LLR {test.llr:+.2f}")

@@ -105,6 +105,32 @@ def test_the_same_words_give_the_same_report_and_play_nothing_twice(main: Main, 
     assert timeless(tmp_path / "c") != timeless(tmp_path / "b")
 
 
+def test_after_an_outage_the_same_words_play_what_was_void(
+    main: Main, script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(prompts: Any) -> Any:
+        raise ConnectionError("no route")
+
+    def enter(word: str, settings: Any) -> Any:
+        entrant = script_enter(word, settings)
+        if word == "heuristic":
+            entrant.agent.reply = unreachable
+        return entrant
+
+    script_enter = script.enter
+    monkeypatch.setattr(script, "enter", enter)
+    assert main(*SMALL, "--out", tmp_path / "a") == 0
+    assert sum(read(tmp_path / "a")["standings"]["void"].values()) == 12
+    monkeypatch.undo()
+    monkeypatch.setenv("COLUMNS", "250")
+    main(*SMALL, "--out", tmp_path / "b")
+    logs = [tmp_path / name / "log.jsonl" for name in "ab"]
+    main("--report", *logs, "--no-exact", "--out", tmp_path / "ab")
+    assert read(tmp_path / "ab")["standings"]["meetings"] == read(tmp_path / "b")["standings"]["meetings"]
+    assert main(*SMALL, "--out", tmp_path / "a") == 0
+    assert timeless(tmp_path / "a") == timeless(tmp_path / "b")
+
+
 MANY = (*TWO, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--pairs", "150", "--in-flight", "2", "--no-exact")
 
 
