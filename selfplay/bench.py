@@ -158,6 +158,7 @@ def report(
     level: float = 0.95,
     is_exact: bool = True,
     suite: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return everything that a benchmark found, as plain data."""
@@ -169,6 +170,7 @@ def report(
         "games": {entry.label: {"broken": entry.broken} for entry in entries},
         "agents": {e.name: {"broken": e.broken, **_merged(headers, "players").get(e.name, {})} for e in entrants},
         "versions": versions(),
+        "notes": [*notes, *_anchor_note(anchor, table)],
         "seeds": sorted({record["pair"][0] for record in records}),
         "retries": sorted({record["retries"] for record in records}),
         "standings": table,
@@ -181,6 +183,13 @@ def report(
         **({} if suite is None else {"suite": suite}),
         **(more or {}),
     }
+
+
+def _anchor_note(anchor: str | None, table: Mapping[str, Any]) -> list[str]:
+    """Return that the ratings are not about the anchor, where they are not."""
+    if anchor is None or table["anchor"] == anchor:
+        return []
+    return [f"{anchor}, who would be at 0, has played no game that counts: the mean of the ratings is at 0."]
 
 
 def _merged(headers: Iterable[Mapping[str, Any]], kind: str) -> dict[str, Any]:

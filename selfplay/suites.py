@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sparring.envs import near
 
-from .bench import about_game
-from .tournament import Entry
+from .bench import about_game, enter, enter_games, header
+from .match_log import LogError, check_same, is_void
+from .standings import Record
+from .tournament import Entry, PairKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +66,51 @@ def find_suite(name: str) -> Suite:
     return SUITES[name]
 
 
-def manifest_hash(suite: Suite, entries: Iterable[Entry]) -> str:
+def suite_entries(suite: Suite) -> list[Entry]:
+    """Return the games of a suite in its skins."""
+    return enter_games(suite.games, suite.skins, show_legal=suite.show_legal)
+
+
+def manifest_hash(suite: Suite) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of the suite and its games' rules."""
-    games: dict[str, Any] = {e.label: about_game(e.game) for e in entries if e.game is not None}
+    games = {e.label: about_game(e.game) for e in suite_entries(suite) if e.game is not None}
     text = json.dumps({"suite": asdict(suite), "games": games}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def lack(suite: Suite, headers: Sequence[Mapping[str, Any]], records: Iterable[Record]) -> str:
+    """Return what keeps some recorded pairs from being the suite; "" if they are all of it and nothing else.
+
+    Pairs with a void game are not counted: they are to be played again.
+    """
+    records = list(records)
+    if odd := _odd(suite, records) or _other(suite, headers):
+        return f"but this is not the suite: {odd}"
+    keys = {PairKey(*record["pair"]) for record in records if not is_void(record)}
+    players = {*suite.opponents, *(name for record in records for name in record["pair"][2:4])}
+    wanted = suite.pairs * len(suite_entries(suite)) * math.comb(len(players), 2)
+    return "" if len(keys) == wanted else f"incomplete: {len(keys):,} of {wanted:,} pairs"
+
+
+def _odd(suite: Suite, records: Iterable[Record]) -> str:
+    """Return what was played otherwise than the suite says."""
+    labels = {entry.label for entry in suite_entries(suite)}
+    for record in records:
+        key = PairKey(*record["pair"])
+        if key.game not in labels:
+            return f"it has no {key.game}"
+        if (key.seed, record["retries"]) != (suite.seed, suite.retries):
+            return f"it has seed {suite.seed} and retries {suite.retries}, not {key.seed} and {record['retries']}"
+        if key.number >= suite.pairs:
+            return f"it has {suite.pairs} pairs of every two players in a game, not more"
+    return ""
+
+
+def _other(suite: Suite, headers: Sequence[Mapping[str, Any]]) -> str:
+    """Return which game or opponent is not the suite's, though it bears the name."""
+    try:
+        ours = header(map(enter, suite.opponents), suite_entries(suite), retries=suite.retries)
+        check_same([ours, *headers], "the log")
+    except LogError as error:
+        return str(error)
+    return ""
