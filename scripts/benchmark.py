@@ -26,6 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers.utils.logging import disable_progress_bar
 
 from sparring.agents import PlayerLeft
+from sparring.envs import near
 from sparring.selfplay.bench import enter, enter_games, header, known_names, recorded_games, report
 from sparring.selfplay.bench_page import page
 from sparring.selfplay.bench_text import markdown
@@ -107,6 +108,14 @@ def refuse(options: argparse.Namespace, names: Iterable[str], why: str) -> None:
         raise ValueError(f"{flags}: {why}")
 
 
+def check_entered(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Refuse an anchor or a baseline that nobody is called."""
+    for kind in ("anchor", "baseline"):
+        name = getattr(options, kind)
+        if name is not None and name not in names:
+            raise ValueError(f"--{kind}: {name!r} has not entered.{near(name, names)}")
+
+
 def check_numbers(options: argparse.Namespace) -> None:
     """Refuse numbers that could only fail later, when games have been played."""
     least = {"pairs": 1, "seed": 0, "retries": 0, "in_flight": 1, "probe": 0, "max_new_tokens": 1, "temperature": 0}
@@ -138,6 +147,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     test = None if options.sprt is None else Sprt(*options.sprt)
     entries = enter_games(options.games or GAMES, options.skins, show_legal=not options.hide_legal)
     players = entrants(options)
+    check_entered(options, [player.name for player in players])
     keys = plan(players, entries, pairs=options.pairs, seed=options.seed, baseline=options.baseline)
     if not keys:
         raise ValueError(f"nothing can be played. {why_nothing(players, entries)}")

@@ -224,6 +224,17 @@ def test_everybody_meets_the_baseline_only(main: Main, tmp_path: Path) -> None:
     assert read(tmp_path)["standings"]["metagame"] is None
 
 
+def test_that_the_default_anchor_does_not_play_is_said(main: Main, tmp_path: Path) -> None:
+    words = ("--agents", "optimal", "heuristic", "--pairs", "4", "--no-exact")
+    main(*words, "--out", tmp_path / "a")
+    note = "random, who would be at 0, has played no game that counts: the mean of the ratings is at 0."
+    assert read(tmp_path / "a")["notes"] == [note]
+    assert note in (tmp_path / "a" / "report.md").read_text()
+    main(*words, "--anchor", "optimal", "--out", tmp_path / "b")
+    assert read(tmp_path / "b")["notes"] == []
+    assert read(tmp_path / "b")["standings"]["anchor"] == "optimal"
+
+
 def test_logs_are_reported_together_whatever_their_order(main: Main, tmp_path: Path) -> None:
     main(*SMALL, "--out", tmp_path / "a")
     main(*SMALL, "--seed", "1", "--games", "KuhnPoker-v0", "Nim-v0", "--out", tmp_path / "b")
@@ -256,7 +267,9 @@ def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp
         ([*SMALL, "--games", "LiarsDice-v0?dise=2"], "Did you mean 'dice'?"),
         ([*SMALL, "--skins", "obfuscate"], "Did you mean 'obfuscated'?"),
         ([*SMALL, "--suite", "sparring-suite-v9"], "Did you mean 'sparring-suite-v1'?"),
-        ([*SMALL, "--baseline", "optimal"], "'optimal' has not entered; players are random, heuristic"),
+        ([*SMALL, "--baseline", "optimal"], "--baseline: 'optimal' has not entered. Known: heuristic, random."),
+        ([*SMALL, "--baseline", "randm"], "--baseline: 'randm' has not entered. Did you mean 'random'?"),
+        ([*SMALL, "--anchor", "heuristc"], "--anchor: 'heuristc' has not entered. Did you mean 'heuristic'?"),
         (["--agents", "random"], "give at least two players"),
         (["--agents", "random", "random"], "two players are called 'random'"),
         ([*SMALL, "--pairs", "0"], "--pairs must be 1 or more, not 0"),
