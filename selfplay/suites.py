@@ -1,7 +1,8 @@
 """Standing suites: fixed games, wordings, seeds and opponents, so that two people's numbers compare.
 
-A suite never changes: what is better goes into the next version. Its manifest, and the rules of its games as this
-version words them, are hashed into every report.
+A suite never changes: what is better goes into the next version. Hashed into every report are its manifest, the rules
+of its games as this version words them, and some games of its opponents, so that a change of any prompt, of what is
+paid, or of how an opponent plays is a change of the hash.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sparring.envs import near
 
 from .bench import about_game, enter, enter_games, header
-from .match_log import LogError, check_same, is_void
+from .match_log import LogError, check_same, is_void, pair_record
 from .standings import Record
-from .tournament import Entry, PairKey
+from .tournament import Entry, PairKey, plan, tournament
+
+DEALS = 3
+"""Deals of every game whose playthroughs are hashed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +76,22 @@ def suite_entries(suite: Suite) -> list[Entry]:
 
 
 def manifest_hash(suite: Suite) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of the suite and its games' rules."""
-    games = {e.label: about_game(e.game) for e in suite_entries(suite) if e.game is not None}
-    text = json.dumps({"suite": asdict(suite), "games": games}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    """Return the first 16 hexadecimal digits of the SHA-256 of the suite, its games' rules and some games played."""
+    entries = suite_entries(suite)
+    games = {e.label: about_game(e.game) for e in entries if e.game is not None}
+    said = {"suite": asdict(suite), "games": games, "played": list(playthrough(suite, entries))}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def playthrough(suite: Suite, entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
+    """Yield what the opponents say to each other, and get, at the first deals of every game and skin."""
+    opponents = [enter(name) for name in suite.opponents]
+    keys = plan(opponents, entries, pairs=DEALS, seed=suite.seed)
+    for played in tournament(opponents, entries, keys, retries=suite.retries):
+        record = pair_record(played)
+        turns = [[(t["seat"], t["prompt"], t["reply"]) for t in game["turns"]] for game in record["games"]]
+        ends = [(game["ending"], [round(reward, 9) for reward in game["rewards"]]) for game in record["games"]]
+        yield {"pair": record["pair"], "turns": turns, "ends": ends}
 
 
 def lack(suite: Suite, headers: Sequence[Mapping[str, Any]], records: Iterable[Record]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from sparring.selfplay.bench_text import markdown
 from sparring.selfplay.match_log import pair_record
 from sparring.selfplay.probe import exploit, probe
 from sparring.selfplay.run_curves import curves, read_curves, run_folder
-from sparring.selfplay.suites import find_suite, manifest_hash
 from sparring.selfplay.tournament import Entrant, Entry, plan, tournament
 
 
@@ -146,14 +144,6 @@ def test_weights_without_dimensions_count_too() -> None:
         module.register_buffer("scale", torch.tensor(scale))
         found.append(weights_hash(module))
     assert found[0] != found[1]
-
-
-def test_a_suite_is_known_by_what_it_plays() -> None:
-    suite = find_suite("sparring-suite-v1")
-    assert manifest_hash(suite) == manifest_hash(suite)
-    assert manifest_hash(suite) != manifest_hash(replace(suite, show_legal=False))
-    with pytest.raises(ValueError, match="Did you mean 'sparring-suite-v1'"):
-        find_suite("sparring-suite-v2")
 
 
 def make_report(players: list[Entrant], entries: list[Entry], pairs: int = 4) -> dict[str, Any]:
