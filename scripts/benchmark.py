@@ -27,7 +27,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from sparring.agents import PlayerLeft
 from sparring.envs import near
-from sparring.selfplay.bench import enter, enter_games, header, known_names, recorded_games, report
+from sparring.selfplay.bench import enter, enter_games, header, judged_by, known_names, recorded_games, report
 from sparring.selfplay.bench_page import page
 from sparring.selfplay.bench_text import markdown
 from sparring.selfplay.match_log import MatchLog, merge
@@ -41,7 +41,7 @@ from sparring.selfplay.tournament import Entrant, Entry, PairKey, plan, tourname
 GAMES = ("KuhnPoker-v0",)
 """What is played where nothing is named."""
 DEFAULTS = {"pairs": 100, "seed": 0, "retries": 0, "probe": 0}
-FIXED = ("games", "skins", "hide_legal", "pairs", "seed", "retries", "baseline", "anchor")
+FIXED = ("games", "skins", "hide_legal", "pairs", "seed", "retries", "baseline", "anchor", "judge")
 """What a suite sets."""
 
 
@@ -52,6 +52,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--games", nargs="+", default=[], help="ids; settings behind a question mark: LiarsDice-v0?dice=2")
     add("--skins", nargs="+", default=[], help="wordings in which each game is played, for instance plain obfuscated")
     add("--hide-legal", action="store_true", help="leave the legal moves out of the prompts")
+    add(
+        "--judge",
+        metavar="SPEC",
+        help="who judges games that ask a judge, as of scripts/train.py; their own if not given",
+    )
     add("--pairs", type=int, default=None, help="pairs of games of every two players in every game; 100 if not given")
     add("--seed", type=int, help="of the deals and of the players' choices; 0 if not given")
     add("--baseline", help="everybody plays this player only, in place of a round robin")
@@ -146,6 +151,8 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         return read_logs(options)
     test = None if options.sprt is None else Sprt(*options.sprt)
     entries = enter_games(options.games or GAMES, options.skins, show_legal=not options.hide_legal)
+    if options.judge is not None:
+        entries = judged_by(entries, options.judge, device=options.device, dtype=options.dtype)
     players = entrants(options)
     check_entered(options, [player.name for player in players])
     keys = plan(players, entries, pairs=options.pairs, seed=options.seed, baseline=options.baseline)

@@ -105,16 +105,18 @@ def merge(paths: Iterable[str | Path]) -> tuple[list[dict[str, Any]], dict[PairK
 
 
 def check_same(headers: Iterable[Mapping[str, Any]], where: str) -> None:
-    """Refuse headers that mean different things by one name."""
-    known: dict[tuple[str, str], Any] = {}
+    """Refuse headers that mean different things by one name; what only one of them says is no difference."""
+    known: dict[tuple[str, str], dict[str, Any]] = {}
     for header in headers:
         for kind in ("games", "players"):
             for name, about in header.get(kind, {}).items():
-                if known.setdefault((kind, name), about) != about:
+                before = known.setdefault((kind, name), {})
+                if any(before[key] != about[key] for key in before.keys() & about.keys()):
                     raise LogError(
-                        f"{where}: {name!r} is not the same as before ({known[kind, name]} then, {about} now); "
+                        f"{where}: {name!r} is not the same as before ({before} then, {about} now); "
                         "take another file, or another name"
                     )
+                before.update(about)
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], dict[PairKey, dict[str, Any]], int]:

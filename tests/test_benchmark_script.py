@@ -224,6 +224,23 @@ def test_everybody_meets_the_baseline_only(main: Main, tmp_path: Path) -> None:
     assert read(tmp_path)["standings"]["metagame"] is None
 
 
+def test_the_judge_of_debates_is_chosen_and_named(main: Main, tmp_path: Path) -> None:
+    players = ("--agents", "random", "other=random", "--pairs", "6", "--no-exact")
+    words = (*players, "--games", "Debate-v0", "--out")
+    assert main(*words, tmp_path / "a", "--judge", "words:random") == 0
+    found = read(tmp_path / "a")
+    assert found["games"]["Debate-v0"]["judge"]["name"] == "words:random"
+    assert found["notes"] == ["Judge of Debate-v0: words:random."]
+    assert "Judge of Debate-v0: words:random." in (tmp_path / "a" / "report.md").read_text()
+    assert main(*words, tmp_path / "a") == 2
+    assert main(*words, tmp_path / "b") == 0
+    assert read(tmp_path / "b")["notes"] == ["Judge of Debate-v0: rule."]
+    assert main("--report", tmp_path / "a" / "log.jsonl", tmp_path / "b" / "log.jsonl", "--out", tmp_path / "c") == 2
+    both = (*players, "--games", "Debate-v0?judge=rule", "Debate-v0?judge=words:random", "--out", tmp_path / "d")
+    assert main(*both) == 0
+    assert [about["judge"]["name"] for about in read(tmp_path / "d")["games"].values()] == ["rule", "words:random"]
+
+
 def test_that_the_default_anchor_does_not_play_is_said(main: Main, tmp_path: Path) -> None:
     words = ("--agents", "optimal", "heuristic", "--pairs", "4", "--no-exact")
     main(*words, "--out", tmp_path / "a")
@@ -270,6 +287,8 @@ def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp
         ([*SMALL, "--baseline", "optimal"], "--baseline: 'optimal' has not entered. Known: heuristic, random."),
         ([*SMALL, "--baseline", "randm"], "--baseline: 'randm' has not entered. Did you mean 'random'?"),
         ([*SMALL, "--anchor", "heuristc"], "--anchor: 'heuristc' has not entered. Did you mean 'heuristic'?"),
+        ([*SMALL, "--judge", "rule"], "no game here asks a judge: leave judge 'rule' out"),
+        ([*SMALL, "--games", "Debate-v0", "--judge", "rul"], "Did you mean 'rule'?"),
         (["--agents", "random"], "give at least two players"),
         (["--agents", "random", "random"], "two players are called 'random'"),
         ([*SMALL, "--pairs", "0"], "--pairs must be 1 or more, not 0"),
