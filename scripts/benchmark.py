@@ -26,7 +26,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from transformers.utils.logging import disable_progress_bar
 
 from sparring.agents import PlayerLeft
-from sparring.selfplay.bench import enter, enter_games, header, known_names, recorded_games, report
+from sparring.envs import near
+from sparring.selfplay.bench import enter, enter_games, header, judged_by, known_names, recorded_games, report
 from sparring.selfplay.bench_page import page
 from sparring.selfplay.bench_text import markdown
 from sparring.selfplay.match_log import MatchLog, merge
@@ -34,11 +35,14 @@ from sparring.selfplay.probe import probe
 from sparring.selfplay.runs import strict, write_whole
 from sparring.selfplay.sprt import Sprt
 from sparring.selfplay.standings import score_of
-from sparring.selfplay.suites import find_suite, manifest_hash
+from sparring.selfplay.suites import find_suite, lack, manifest_hash
 from sparring.selfplay.tournament import Entrant, Entry, PairKey, plan, tournament
 
 GAMES = ("KuhnPoker-v0",)
 """What is played where nothing is named."""
+DEFAULTS = {"pairs": 100, "seed": 0, "retries": 0, "probe": 0}
+FIXED = ("games", "skins", "hide_legal", "pairs", "seed", "retries", "baseline", "anchor", "judge")
+"""What a suite sets."""
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -48,19 +52,23 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--games", nargs="+", default=[], help="ids; settings behind a question mark: LiarsDice-v0?dice=2")
     add("--skins", nargs="+", default=[], help="wordings in which each game is played, for instance plain obfuscated")
     add("--hide-legal", action="store_true", help="leave the legal moves out of the prompts")
+    add(
+        "--judge",
+        metavar="SPEC",
+        help="who judges games that ask a judge, as of scripts/train.py; their own if not given",
+    )
     add("--pairs", type=int, default=None, help="pairs of games of every two players in every game; 100 if not given")
-    add("--seed", type=int, default=0, help="of the deals and of the players' choices")
+    add("--seed", type=int, help="of the deals and of the players' choices; 0 if not given")
     add("--baseline", help="everybody plays this player only, in place of a round robin")
-    add("--anchor", default="random", help="whose rating is 0, if it plays; the mean otherwise")
+    add("--anchor", help="whose rating is 0; random if not given, and the mean where that does not play")
     add("--level", type=float, default=0.95, help="of the intervals")
-    add("--retries", type=int, default=0, help="illegal replies that may be taken back in a turn")
+    add("--retries", type=int, help="illegal replies that may be taken back in a turn; none if not given")
     add("--in-flight", type=int, default=256, help="games played at once; it does not change them")
     add("--suite", help="a standing suite, which sets games, skins, seed, pairs and opponents")
     add("--sprt", nargs=2, type=float, metavar=("LOW", "HIGH"), help="of two agents, is the second better? in Elo")
     add(
         "--probe",
         type=int,
-        default=0,
         metavar="GAMES",
         help="train a fresh exploiter against each player, so many games",
     )
@@ -78,11 +86,14 @@ def settle(options: argparse.Namespace) -> None:
     """Let a suite set what it fixes, fill in what was not given, and refuse what cannot be."""
     if options.suite is not None:
         suite = find_suite(options.suite)
+        refuse(options, FIXED, f"{suite.name} sets that itself; leave it out, or play without --suite")
         options.games, options.skins = list(suite.games), list(suite.skins)
-        options.pairs, options.seed = suite.pairs if options.pairs is None else options.pairs, suite.seed
-        options.retries, options.hide_legal, options.anchor = suite.retries, not suite.show_legal, suite.anchor
+        options.pairs, options.seed, options.retries = suite.pairs, suite.seed, suite.retries
+        options.hide_legal, options.anchor = not suite.show_legal, suite.anchor
         options.agents = [*suite.opponents, *(a for a in options.agents if a not in suite.opponents)]
-    options.pairs = 100 if options.pairs is None else options.pairs
+    for name, value in DEFAULTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
     check_numbers(options)
     if options.sprt is not None and len(options.agents) != 2:
         raise ValueError("--sprt asks whether the second of two agents is better; give --agents A B")
@@ -90,6 +101,24 @@ def settle(options: argparse.Namespace) -> None:
         raise ValueError("--sprt takes one skin: a deal in two wordings is one experiment, and would count as two")
     if len(options.agents) < 2 and not options.report:
         raise ValueError("give at least two players: --agents random optimal")
+
+
+def refuse(options: argparse.Namespace, names: Iterable[str], why: str) -> None:
+    """Refuse flags that were given and could not do what they say."""
+    values = {name: getattr(options, name) for name in names}
+    # 0 was given, though it equals False.
+    given = [name for name, value in values.items() if value is not None and value is not False and value != []]
+    if given:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ValueError(f"{flags}: {why}")
+
+
+def check_entered(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Refuse an anchor or a baseline that nobody is called."""
+    for kind in ("anchor", "baseline"):
+        name = getattr(options, kind)
+        if name is not None and name not in names:
+            raise ValueError(f"--{kind}: {name!r} has not entered.{near(name, names)}")
 
 
 def check_numbers(options: argparse.Namespace) -> None:
@@ -122,7 +151,10 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         return read_logs(options)
     test = None if options.sprt is None else Sprt(*options.sprt)
     entries = enter_games(options.games or GAMES, options.skins, show_legal=not options.hide_legal)
+    if options.judge is not None:
+        entries = judged_by(entries, options.judge, device=options.device, dtype=options.dtype)
     players = entrants(options)
+    check_entered(options, [player.name for player in players])
     keys = plan(players, entries, pairs=options.pairs, seed=options.seed, baseline=options.baseline)
     if not keys:
         raise ValueError(f"nothing can be played. {why_nothing(players, entries)}")
@@ -144,7 +176,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     records = [log.records[key] for key in keys if key in log.records]
     if test is not None:
         more["sprt"] = about_test(test, players)
-    return report(players, entries, records, [about], **shared(options, entries), more=more)
+    return report(players, entries, records, [about], **shared(options, [about], records), more=more)
 
 
 def read_logs(options: argparse.Namespace) -> dict[str, Any]:
@@ -157,7 +189,8 @@ def read_logs(options: argparse.Namespace) -> dict[str, Any]:
     )
     players = entrants(options)
     sorted_records = [records[key] for key in sorted(records, key=lambda key: (key.seed, key.number, key))]
-    return report(players, entries, sorted_records, headers, **shared(options, entries), more={"interrupted": False})
+    told = shared(options, headers, sorted_records)
+    return report(players, entries, sorted_records, headers, **told, more={"interrupted": False})
 
 
 def why_nothing(players: Sequence[Entrant], entries: Sequence[Entry]) -> str:
@@ -166,12 +199,18 @@ def why_nothing(players: Sequence[Entrant], entries: Sequence[Entry]) -> str:
     return ". ".join([*broken, *(f"{e.label}: {e.broken}" for e in entries if e.game is None)])
 
 
-def shared(options: argparse.Namespace, entries: Sequence[Entry]) -> dict[str, Any]:
-    """Return what every report is told, the suite's hash if there is a suite."""
-    suite = None
-    if options.suite is not None:
-        suite = {"name": options.suite, "hash": manifest_hash(find_suite(options.suite), entries)}
-    return {"anchor": options.anchor, "level": options.level, "is_exact": not options.no_exact, "suite": suite}
+def shared(
+    options: argparse.Namespace, headers: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what every report is told; the suite's hash, if these games are a suite, and else what they lack."""
+    told = {"anchor": options.anchor or "random", "level": options.level, "is_exact": not options.no_exact}
+    if options.suite is None:
+        return told
+    suite = find_suite(options.suite)
+    lacks = lack(suite, headers, records)
+    if lacks:
+        return {**told, "notes": [f"Suite {suite.name}, {lacks}; only the whole suite has a hash."]}
+    return {**told, "suite": {"name": suite.name, "hash": manifest_hash(suite)}}
 
 
 def about_test(test: Sprt, players: Sequence[Entrant]) -> dict[str, Any]:
@@ -190,8 +229,9 @@ def play_all(
     log: MatchLog,
     test: Sprt | None,
 ) -> None:
-    """Play the pairs that the log lacks, and stop early where a sequential test is decided."""
-    known = [log.records[key] for key in keys if key in log.records]
+    """Play the pairs that the log lacks or that were void, and stop early where a sequential test is decided."""
+    done = log.done
+    known = [done[key] for key in keys if key in done]
     bar = Progress(
         TextColumn("pairs"),
         BarColumn(),
@@ -205,9 +245,7 @@ def play_all(
         for record in judged(test, players, known):
             del record
         if test is None or test.decision is None:
-            games = tournament(
-                players, entries, keys, done=log.records.keys(), in_flight=options.in_flight, retries=options.retries
-            )
+            games = tournament(players, entries, keys, done=done, in_flight=options.in_flight, retries=options.retries)
             for record in judged(test, players, logged(games, log, options.retries)):
                 del record
                 bar.update(task, advance=1, note="" if test is None else f"LLR {test.llr:+.2f}")

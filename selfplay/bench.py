@@ -6,23 +6,41 @@ play. Everything in the report comes from the log, so a report can be made again
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sparring.agents import AGENTS, Agent, LanguageModelAgent, is_endpoint, make_agent
-from sparring.envs import Game, list_games, make, near, read_options
+from sparring.agents import (
+    AGENTS,
+    Agent,
+    AgentJudge,
+    CachedJudge,
+    CountedJudge,
+    LanguageModelAgent,
+    MajorityJudge,
+    ModelJudge,
+    PatientJudge,
+    SwappedJudge,
+    is_endpoint,
+    make_agent,
+    make_judge,
+)
+from sparring.envs import Game, Judge, judge_of, list_games, make, near, read_options
 
 from .findings import exact, regrets, skin_costs
+from .judged import is_judged, with_judge
 from .match_log import replay
 from .run_curves import curves, model_folder
 from .standings import Record, plain_label, standings, timing
 from .tournament import Entrant, Entry, said
 
-PACKAGES = ("sparring", "torch", "transformers", "numpy")
+PACKAGES = ("sparring", "torch", "transformers", "numpy", "scipy")
 SHOWN = 3
 """Games of each match-up whose transcripts a report holds."""
 
@@ -62,13 +80,14 @@ def is_word(spec: str) -> bool:
 def enter_game(spec: str, *, skin: str | None = None, show_legal: bool | None = None) -> Entry:
     """Return the game of a word: an id, with settings behind a question mark, as in `LiarsDice-v0?dice=2&faces=4`.
 
-    A game that cannot be made, whose library is missing for instance, is an entry that is broken. Raises ValueError
-    for an unknown id or setting.
+    The setting `judge` is whatever `make_judge` takes. A game that cannot be made, whose library is missing for
+    instance, is an entry that is broken. Raises ValueError for an unknown id or setting.
     """
     id, _, options = spec.partition("?")
     settings = read_options(word for word in options.split("&") if word)
     if skin is not None and "skin" in settings:
         raise ValueError(f"{spec!r} has its skin in its settings; give the skin there, or with --skins, not both")
+    judge = settings.pop("judge", None)
     label = spec if skin in (None, "plain") else f"{spec}[{skin}]"
     try:
         game = make(id, show_legal=show_legal, **settings, **({} if skin is None else {"skin": skin}))
@@ -77,7 +96,27 @@ def enter_game(spec: str, *, skin: str | None = None, show_legal: bool | None = 
         if isinstance(error, ValueError | TypeError) and is_own(id):
             raise
         return Entry(label=label, game=None, broken=said(error))
-    return Entry(label=label, game=game)
+    return Entry(label=label, game=game if judge is None else with_judge(game, str(judge)))
+
+
+def judged_by(entries: Iterable[Entry], spec: str, **settings: Any) -> list[Entry]:
+    """Return games of which those that ask a judge have the one called `spec`; `settings` are of language models.
+
+    Raises ValueError if none asks one, or one has its judge already, and as `make_judge` does.
+    """
+    entries = list(entries)
+    asking = [entry.label for entry in entries if entry.game is not None and is_judged(entry.game)]
+    if not asking:
+        raise ValueError(f"no game here asks a judge: leave judge {spec!r} out")
+    if own := [label for label in asking if re.search("[?&]judge=", label)]:
+        raise ValueError(f"{own[0]!r} has its judge in its settings; give it there, or with --judge, not both")
+    # One judge for all: it may be a large model.
+    judge = make_judge(spec, **settings)
+    found = [replace(entry, game=copy.copy(entry.game)) for entry in entries]
+    for entry in found:
+        if entry.game is not None and entry.label in asking:
+            entry.game.judge = judge
+    return found
 
 
 def is_own(id: str) -> bool:
@@ -120,14 +159,29 @@ def header(entrants: Iterable[Entrant], entries: Iterable[Entry], *, retries: in
 
 
 def about_game(game: Game[Any]) -> dict[str, Any]:
-    """Return what makes two games the same: rules, range of rewards, and whether moves are listed."""
+    """Return what makes two games the same: rules, range of rewards, whether moves are listed, and who judges."""
     rules = game.rules if isinstance(game.rules, str) else "\n".join(game.rules)
     return {
         "id": game.name,
         "rules": hashlib.sha256(rules.encode()).hexdigest()[:16],
         "reward_range": list(game.reward_range),
         "show_legal": game.show_legal,
+        **({"judge": judge_fingerprint(judge_of(game))} if is_judged(game) else {}),
     }
+
+
+def judge_fingerprint(judge: Judge) -> dict[str, Any]:
+    """Return what makes two judges the same: the name, and a hash of the weights where there are some."""
+    found: dict[str, Any] = {"name": judge.name}
+    if isinstance(judge, CountedJudge | CachedJudge | PatientJudge | SwappedJudge):
+        return {**judge_fingerprint(judge.inner), **found}
+    if isinstance(judge, MajorityJudge):
+        return {**found, "judges": [judge_fingerprint(voter) for voter in judge.judges]}
+    if isinstance(judge, AgentJudge):
+        return {**found, "by": "odds" if judge.is_by_odds else "words", "agent": fingerprint(judge.agent)}
+    if isinstance(judge, ModelJudge):
+        return {**found, "weights": hashlib.sha256(b"".join(w.tobytes() for w in judge.mlp)).hexdigest()[:16]}
+    return found
 
 
 def fingerprint(agent: Agent) -> dict[str, Any]:
@@ -177,17 +231,20 @@ def report(
     level: float = 0.95,
     is_exact: bool = True,
     suite: Mapping[str, str] | None = None,
+    notes: Sequence[str] = (),
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return everything that a benchmark found, as plain data."""
     games = {entry.label: entry.game for entry in entries if entry.game is not None}
     ranges = {label: tuple(about["reward_range"]) for h in headers for label, about in h.get("games", {}).items()}
     table = standings(records, ranges, anchor=anchor, level=level, players=[e.name for e in entrants])
+    judges = {label: {"judge": a["judge"]} for label, a in _merged(headers, "games").items() if "judge" in a}
     skins = {label: plain for label in games if (plain := plain_label(label)) != label}
     return {
-        "games": {entry.label: {"broken": entry.broken} for entry in entries},
+        "games": {e.label: {"broken": e.broken, **judges.get(e.label, {})} for e in entries},
         "agents": {e.name: {"broken": e.broken, **_merged(headers, "players").get(e.name, {})} for e in entrants},
         "versions": versions(),
+        "notes": [*notes, *_anchor_note(anchor, table), *_judge_notes(judges)],
         "seeds": sorted({record["pair"][0] for record in records}),
         "retries": sorted({record["retries"] for record in records}),
         "standings": table,
@@ -200,6 +257,21 @@ def report(
         **({} if suite is None else {"suite": suite}),
         **(more or {}),
     }
+
+
+def _anchor_note(anchor: str | None, table: Mapping[str, Any]) -> list[str]:
+    """Return that the ratings are not about the anchor, where they are not."""
+    if anchor is None or table["anchor"] == anchor:
+        return []
+    return [f"{anchor}, who would be at 0, has played no game that counts: the mean of the ratings is at 0."]
+
+
+def _judge_notes(judges: Mapping[str, Any]) -> list[str]:
+    """Return who judged which games."""
+    games: dict[str, list[str]] = {}
+    for label, about in judges.items():
+        games.setdefault(about["judge"]["name"], []).append(label)
+    return [f"Judge of {', '.join(labels)}: {name}." for name, labels in games.items()]
 
 
 def _merged(headers: Iterable[Mapping[str, Any]], kind: str) -> dict[str, Any]:

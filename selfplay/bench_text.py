@@ -42,7 +42,7 @@ def _about(report: Report) -> str:
     if table["staked"]:
         games = ", ".join(table["staked"])
         lines.append(f"In games of stakes ({games}) ratings are of what was won, not of how often; see the rewards.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *report.get("notes", [])])
 
 
 def _ratings(report: Report) -> str:

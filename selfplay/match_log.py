@@ -1,7 +1,8 @@
 """The log of a tournament: a line a pair, on the disk before the next is counted; and games replayed from it.
 
 Chosen: append-only JSON lines, so that a killed run loses at most the line it was writing; prompts are kept as hashes,
-because the game, the deal and the replies give them again. Left out: anything about who was asked with which key.
+because the game, the deal and the replies give them again. A pair that a failure made void may be played again, and
+what was played then counts in its place. Left out: anything about who was asked with which key.
 """
 
 from __future__ import annotations
@@ -48,11 +49,20 @@ class MatchLog:
         self._file = self.path.open("a", encoding="utf-8")
         self._write({"format": FORMAT, **header})
 
+    @property
+    def done(self) -> dict[PairKey, dict[str, Any]]:
+        """The pairs of which no game is void: what need not be played again."""
+        return {key: record for key, record in self.records.items() if not is_void(record)}
+
     def add(self, played: Played, *, retries: int = 0) -> None:
-        """Write a pair; returns when it is on the disk. A pair that is in already is not written again."""
-        if played.key in self.records:
-            return
+        """Write a pair; returns when it is on the disk.
+
+        A pair that is in already is not written again, unless it was void and now says more.
+        """
         record = pair_record(played, retries=retries)
+        known = self.records.get(played.key)
+        if known is not None and not _supersedes(record, known):
+            return
         try:
             self._write(record)
         except KeyboardInterrupt:
@@ -72,7 +82,7 @@ class MatchLog:
 
 
 def merge(paths: Iterable[str | Path]) -> tuple[list[dict[str, Any]], dict[PairKey, dict[str, Any]]]:
-    """Return the headers and the pairs of several logs, each pair once.
+    """Return the headers and the pairs of several logs, each pair once; one that was played, before one that was void.
 
     Raises LogError if they speak of different games or players by one name, or tell one pair in two ways.
     """
@@ -83,7 +93,10 @@ def merge(paths: Iterable[str | Path]) -> tuple[list[dict[str, Any]], dict[PairK
         headers += found
         check_same(headers, str(path))
         for key, record in more.items():
-            if _outcome(records.setdefault(key, record)) != _outcome(record):
+            known = records.setdefault(key, record)
+            if _supersedes(record, known):
+                records[key] = record
+            elif not (is_void(record) or is_void(known)) and _outcome(known) != _outcome(record):
                 raise LogError(
                     f"{path} has another result of pair {key.number} of {key.one} against {key.other} in {key.game}, "
                     f"seed {key.seed}: a player is not the same; name it otherwise, or give the run another seed"
@@ -92,16 +105,18 @@ def merge(paths: Iterable[str | Path]) -> tuple[list[dict[str, Any]], dict[PairK
 
 
 def check_same(headers: Iterable[Mapping[str, Any]], where: str) -> None:
-    """Refuse headers that mean different things by one name."""
-    known: dict[tuple[str, str], Any] = {}
+    """Refuse headers that mean different things by one name; what only one of them says is no difference."""
+    known: dict[tuple[str, str], dict[str, Any]] = {}
     for header in headers:
         for kind in ("games", "players"):
             for name, about in header.get(kind, {}).items():
-                if known.setdefault((kind, name), about) != about:
+                before = known.setdefault((kind, name), {})
+                if any(before[key] != about[key] for key in before.keys() & about.keys()):
                     raise LogError(
-                        f"{where}: {name!r} is not the same as before ({known[kind, name]} then, {about} now); "
+                        f"{where}: {name!r} is not the same as before ({before} then, {about} now); "
                         "take another file, or another name"
                     )
+                before.update(about)
 
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], dict[PairKey, dict[str, Any]], int]:
@@ -118,7 +133,9 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], dict[PairKey, dict[str, Any
             if "format" in record:
                 headers.append(_checked(record, path))
             else:
-                records.setdefault(PairKey(*record["pair"]), record)
+                key = PairKey(*record["pair"])
+                if key not in records or _supersedes(record, records[key]):
+                    records[key] = record
         except (ValueError, TypeError, KeyError) as error:
             if isinstance(error, LogError):
                 raise
@@ -137,6 +154,22 @@ def _checked(header: dict[str, Any], path: Path) -> dict[str, Any]:
     if header["format"] != FORMAT:
         raise LogError(f"{path} has format {header['format']}, and this version reads {FORMAT}; take another file")
     return header
+
+
+def is_void(record: Mapping[str, Any]) -> bool:
+    """Whether a game of a pair is void, so that the pair is to be played again."""
+    return any(game["ending"] == "void" for game in record["games"])
+
+
+def _supersedes(record: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether a record of a pair counts in place of the one that is known: because fewer of its games are void.
+
+    Of two with as many, what was played decides, and not which was read first, so that logs merge in any order.
+    """
+    if not is_void(known):
+        return False
+    new, old = (sum(game["ending"] == "void" for game in r["games"]) for r in (record, known))
+    return new < old or (new == old and json.dumps(_outcome(record)) < json.dumps(_outcome(known)))
 
 
 def _outcome(record: Mapping[str, Any]) -> list[Any]:

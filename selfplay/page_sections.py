@@ -51,6 +51,7 @@ def about(report: Report) -> Html:
         pairs += [("suite", suite["name"]), ("manifest", suite["hash"])]
     pairs += list(report["versions"].items())
     note = "Interrupted: this is what was played until then." if report.get("interrupted") else ""
+    note = " ".join([*report.get("notes", []), note]).strip()
     return Html(definitions((t, d) for t, d in pairs if d != "") + (para(note, "note") if note else ""))
 
 

@@ -1,21 +1,28 @@
 """Standing suites: fixed games, wordings, seeds and opponents, so that two people's numbers compare.
 
-A suite never changes: what is better goes into the next version. Its manifest, and the rules of its games as this
-version words them, are hashed into every report.
+A suite never changes: what is better goes into the next version. Hashed into every report are its manifest, the rules
+of its games as this version words them, and some games of its opponents, so that a change of any prompt, of what is
+paid, or of how an opponent plays is a change of the hash.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from sparring.envs import near
 
-from .bench import about_game
-from .tournament import Entry
+from .bench import about_game, enter, enter_games, header
+from .match_log import LogError, check_same, is_void, pair_record
+from .standings import Record
+from .tournament import Entry, PairKey, plan, tournament
+
+DEALS = 3
+"""Deals of every game whose playthroughs are hashed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +70,63 @@ def find_suite(name: str) -> Suite:
     return SUITES[name]
 
 
-def manifest_hash(suite: Suite, entries: Iterable[Entry]) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of the suite and its games' rules."""
-    games: dict[str, Any] = {e.label: about_game(e.game) for e in entries if e.game is not None}
-    text = json.dumps({"suite": asdict(suite), "games": games}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def suite_entries(suite: Suite) -> list[Entry]:
+    """Return the games of a suite in its skins."""
+    return enter_games(suite.games, suite.skins, show_legal=suite.show_legal)
+
+
+def manifest_hash(suite: Suite) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of the suite, its games' rules and some games played."""
+    entries = suite_entries(suite)
+    games = {e.label: about_game(e.game) for e in entries if e.game is not None}
+    said = {"suite": asdict(suite), "games": games, "played": list(playthrough(suite, entries))}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def playthrough(suite: Suite, entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
+    """Yield what the opponents say to each other, and get, at the first deals of every game and skin."""
+    opponents = [enter(name) for name in suite.opponents]
+    keys = plan(opponents, entries, pairs=DEALS, seed=suite.seed)
+    for played in tournament(opponents, entries, keys, retries=suite.retries):
+        record = pair_record(played)
+        turns = [[(t["seat"], t["prompt"], t["reply"]) for t in game["turns"]] for game in record["games"]]
+        ends = [(game["ending"], [round(reward, 9) for reward in game["rewards"]]) for game in record["games"]]
+        yield {"pair": record["pair"], "turns": turns, "ends": ends}
+
+
+def lack(suite: Suite, headers: Sequence[Mapping[str, Any]], records: Iterable[Record]) -> str:
+    """Return what keeps some recorded pairs from being the suite; "" if they are all of it and nothing else.
+
+    Pairs with a void game are not counted: they are to be played again.
+    """
+    records = list(records)
+    if odd := _odd(suite, records) or _other(suite, headers):
+        return f"but this is not the suite: {odd}"
+    keys = {PairKey(*record["pair"]) for record in records if not is_void(record)}
+    players = {*suite.opponents, *(name for record in records for name in record["pair"][2:4])}
+    wanted = suite.pairs * len(suite_entries(suite)) * math.comb(len(players), 2)
+    return "" if len(keys) == wanted else f"incomplete: {len(keys):,} of {wanted:,} pairs"
+
+
+def _odd(suite: Suite, records: Iterable[Record]) -> str:
+    """Return what was played otherwise than the suite says."""
+    labels = {entry.label for entry in suite_entries(suite)}
+    for record in records:
+        key = PairKey(*record["pair"])
+        if key.game not in labels:
+            return f"it has no {key.game}"
+        if (key.seed, record["retries"]) != (suite.seed, suite.retries):
+            return f"it has seed {suite.seed} and retries {suite.retries}, not {key.seed} and {record['retries']}"
+        if key.number >= suite.pairs:
+            return f"it has {suite.pairs} pairs of every two players in a game, not more"
+    return ""
+
+
+def _other(suite: Suite, headers: Sequence[Mapping[str, Any]]) -> str:
+    """Return which game or opponent is not the suite's, though it bears the name."""
+    try:
+        ours = header(map(enter, suite.opponents), suite_entries(suite), retries=suite.retries)
+        check_same([ours, *headers], "the log")
+    except LogError as error:
+        return str(error)
+    return ""

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
 TWO = ("--agents", "random", "heuristic")
 SMALL = (*TWO, "--pairs", "6", "--no-exact")
+SUITE = ("--suite", "sparring-suite-v1", *TWO)
 
 Main = Callable[..., int]
 
@@ -103,6 +104,32 @@ def test_the_same_words_give_the_same_report_and_play_nothing_twice(main: Main, 
     assert timeless(tmp_path / "a") == timeless(tmp_path / "b")
     main(*SMALL, "--seed", "1", "--out", tmp_path / "c")
     assert timeless(tmp_path / "c") != timeless(tmp_path / "b")
+
+
+def test_after_an_outage_the_same_words_play_what_was_void(
+    main: Main, script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(prompts: Any) -> Any:
+        raise ConnectionError("no route")
+
+    def enter(word: str, settings: Any) -> Any:
+        entrant = script_enter(word, settings)
+        if word == "heuristic":
+            entrant.agent.reply = unreachable
+        return entrant
+
+    script_enter = script.enter
+    monkeypatch.setattr(script, "enter", enter)
+    assert main(*SMALL, "--out", tmp_path / "a") == 0
+    assert sum(read(tmp_path / "a")["standings"]["void"].values()) == 12
+    monkeypatch.undo()
+    monkeypatch.setenv("COLUMNS", "250")
+    main(*SMALL, "--out", tmp_path / "b")
+    logs = [tmp_path / name / "log.jsonl" for name in "ab"]
+    main("--report", *logs, "--no-exact", "--out", tmp_path / "ab")
+    assert read(tmp_path / "ab")["standings"]["meetings"] == read(tmp_path / "b")["standings"]["meetings"]
+    assert main(*SMALL, "--out", tmp_path / "a") == 0
+    assert timeless(tmp_path / "a") == timeless(tmp_path / "b")
 
 
 MANY = (*TWO, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--pairs", "150", "--in-flight", "2", "--no-exact")
@@ -197,6 +224,34 @@ def test_everybody_meets_the_baseline_only(main: Main, tmp_path: Path) -> None:
     assert read(tmp_path)["standings"]["metagame"] is None
 
 
+def test_the_judge_of_debates_is_chosen_and_named(main: Main, tmp_path: Path) -> None:
+    players = ("--agents", "random", "other=random", "--pairs", "6", "--no-exact")
+    words = (*players, "--games", "Debate-v0", "--out")
+    assert main(*words, tmp_path / "a", "--judge", "words:random") == 0
+    found = read(tmp_path / "a")
+    assert found["games"]["Debate-v0"]["judge"]["name"] == "words:random"
+    assert found["notes"] == ["Judge of Debate-v0: words:random."]
+    assert "Judge of Debate-v0: words:random." in (tmp_path / "a" / "report.md").read_text()
+    assert main(*words, tmp_path / "a") == 2
+    assert main(*words, tmp_path / "b") == 0
+    assert read(tmp_path / "b")["notes"] == ["Judge of Debate-v0: rule."]
+    assert main("--report", tmp_path / "a" / "log.jsonl", tmp_path / "b" / "log.jsonl", "--out", tmp_path / "c") == 2
+    both = (*players, "--games", "Debate-v0?judge=rule", "Debate-v0?judge=words:random", "--out", tmp_path / "d")
+    assert main(*both) == 0
+    assert [about["judge"]["name"] for about in read(tmp_path / "d")["games"].values()] == ["rule", "words:random"]
+
+
+def test_that_the_default_anchor_does_not_play_is_said(main: Main, tmp_path: Path) -> None:
+    words = ("--agents", "optimal", "heuristic", "--pairs", "4", "--no-exact")
+    main(*words, "--out", tmp_path / "a")
+    note = "random, who would be at 0, has played no game that counts: the mean of the ratings is at 0."
+    assert read(tmp_path / "a")["notes"] == [note]
+    assert note in (tmp_path / "a" / "report.md").read_text()
+    main(*words, "--anchor", "optimal", "--out", tmp_path / "b")
+    assert read(tmp_path / "b")["notes"] == []
+    assert read(tmp_path / "b")["standings"]["anchor"] == "optimal"
+
+
 def test_logs_are_reported_together_whatever_their_order(main: Main, tmp_path: Path) -> None:
     main(*SMALL, "--out", tmp_path / "a")
     main(*SMALL, "--seed", "1", "--games", "KuhnPoker-v0", "Nim-v0", "--out", tmp_path / "b")
@@ -229,12 +284,20 @@ def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp
         ([*SMALL, "--games", "LiarsDice-v0?dise=2"], "Did you mean 'dice'?"),
         ([*SMALL, "--skins", "obfuscate"], "Did you mean 'obfuscated'?"),
         ([*SMALL, "--suite", "sparring-suite-v9"], "Did you mean 'sparring-suite-v1'?"),
-        ([*SMALL, "--baseline", "optimal"], "'optimal' has not entered; players are random, heuristic"),
+        ([*SMALL, "--baseline", "optimal"], "--baseline: 'optimal' has not entered. Known: heuristic, random."),
+        ([*SMALL, "--baseline", "randm"], "--baseline: 'randm' has not entered. Did you mean 'random'?"),
+        ([*SMALL, "--anchor", "heuristc"], "--anchor: 'heuristc' has not entered. Did you mean 'heuristic'?"),
+        ([*SMALL, "--judge", "rule"], "no game here asks a judge: leave judge 'rule' out"),
+        ([*SMALL, "--games", "Debate-v0", "--judge", "rul"], "Did you mean 'rule'?"),
         (["--agents", "random"], "give at least two players"),
         (["--agents", "random", "random"], "two players are called 'random'"),
         ([*SMALL, "--pairs", "0"], "--pairs must be 1 or more, not 0"),
         ([*SMALL, "--pairs", "-3"], "--pairs must be 1 or more, not -3"),
-        ([*SMALL, "--suite", "sparring-suite-v1", "--pairs", "0"], "--pairs must be 1 or more, not 0"),
+        ([*SUITE, "--pairs", "1"], "--pairs: sparring-suite-v1 sets that itself; leave it out"),
+        ([*SUITE, "--seed", "0", "--retries", "0"], "--seed, --retries: sparring-suite-v1 sets that itself"),
+        ([*SUITE, "--games", "Nim-v0", "--skins", "plain"], "--games, --skins: sparring-suite-v1 sets that itself"),
+        ([*SUITE, "--baseline", "random"], "--baseline: sparring-suite-v1 sets that itself"),
+        ([*SUITE, "--anchor", "random", "--hide-legal"], "--hide-legal, --anchor: sparring-suite-v1 sets that itself"),
         ([*SMALL, "--seed", "-1"], "--seed must be 0 or more, not -1"),
         ([*SMALL, "--retries", "-1"], "--retries must be 0 or more, not -1"),
         ([*SMALL, "--in-flight", "0"], "--in-flight must be 1 or more, not 0"),
@@ -287,7 +350,9 @@ def test_a_game_whose_library_is_missing_is_said_and_the_others_are_played(
     assert read(tmp_path)["standings"]["pairs"] == 6
 
 
-def test_a_suite_is_played_as_it_says(main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """A suite of nothing much, as words."""
     from sparring.selfplay import suites
 
     small = suites.Suite(
@@ -302,14 +367,52 @@ def test_a_suite_is_played_as_it_says(main: Main, tmp_path: Path, monkeypatch: p
         anchor="optimal",
     )
     monkeypatch.setitem(suites.SUITES, "small", small)
-    words = ("--suite", "small", "--agents", "heuristic", "random", "--no-exact")
-    assert main(*words, "--seed", "5", "--games", "Nim-v0", "--out", tmp_path) == 0
+    return ("--suite", "small", "--no-exact")
+
+
+def test_a_suite_is_played_as_it_says(main: Main, tmp_path: Path, small: tuple[str, ...]) -> None:
+    assert main(*small, "--agents", "heuristic", "random", "--out", tmp_path) == 0
     found = read(tmp_path)
     assert (found["seeds"], found["retries"], found["standings"]["anchor"]) == ([77], [1], "optimal")
     assert list(found["agents"]) == ["random", "optimal", "heuristic"]
     assert found["standings"]["pairs"] == 3 * 3 * 2
     assert len(found["suite"]["hash"]) == 16
     assert "Legal moves" not in found["transcripts"][0]["turns"][0]["prompt"]
+    assert main(*small, "--report", tmp_path / "log.jsonl", "--out", tmp_path / "again") == 0
+    assert read(tmp_path / "again")["suite"] == found["suite"]
+
+
+def test_only_the_whole_suite_has_its_hash(main: Main, tmp_path: Path, small: tuple[str, ...]) -> None:
+    """The hash stood on any log, and on a run of one pair."""
+    main(*small, "--out", tmp_path)
+    log, part = tmp_path / "log.jsonl", tmp_path / "part.jsonl"
+
+    def said(text: str) -> str:
+        part.write_text(text)
+        assert main(*small, "--report", part, "--out", tmp_path / "out") == 0
+        assert "suite" not in read(tmp_path / "out")
+        assert "manifest" not in (tmp_path / "out" / "report.md").read_text()
+        (note,) = (note for note in read(tmp_path / "out")["notes"] if "Suite small" in note)
+        assert note in (tmp_path / "out" / "report.md").read_text()
+        assert "Suite small" in (tmp_path / "out" / "report.html").read_text()
+        return note
+
+    lines = log.read_text().splitlines(keepends=True)
+    assert "incomplete: 5 of 6 pairs" in said("".join(lines[:-1]))
+    words = ("--agents", "random", "optimal", "--skins", "plain", "obfuscated", "--hide-legal", "--no-exact")
+    for number, (more, why) in enumerate(
+        [
+            (("--pairs", "3", "--seed", "78", "--retries", "1"), "it has seed 77 and retries 1, not 78 and 1"),
+            (("--pairs", "3", "--seed", "77"), "it has seed 77 and retries 1, not 77 and 0"),
+            (("--pairs", "4", "--seed", "77", "--retries", "1"), "it has 3 pairs"),
+        ]
+    ):
+        main(*words, *more, "--out", tmp_path / str(number))
+        assert f"this is not the suite: {why}" in said((tmp_path / str(number) / "log.jsonl").read_text())
+    other = lines[0].replace("OptimalAgent", "RandomAgent")
+    assert "this is not the suite: the log: 'optimal' is not the same" in said("".join([other, *lines[1:]]))
+    main(*SMALL, "--games", "Nim-v0", "--out", tmp_path / "nim")
+    assert "this is not the suite: it has no Nim-v0" in said((tmp_path / "nim" / "log.jsonl").read_text())
 
 
 BROKEN = """

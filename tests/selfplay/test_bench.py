@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from sparring.agents import LanguageModelAgent, RandomAgent, tiny_agent
+from sparring.agents import LanguageModelAgent, ModelJudge, RandomAgent, make_judge, tiny_agent
+from sparring.agents.model_judge import FEATURES
 from sparring.envs import make, registry
+from sparring.envs.mlp import new_mlp
 from sparring.envs.registry import Family
 from sparring.selfplay.bench import (
     enter,
@@ -19,15 +23,16 @@ from sparring.selfplay.bench import (
     enter_games,
     fingerprint,
     header,
+    judge_fingerprint,
+    judged_by,
     recorded_games,
     report,
     weights_hash,
 )
 from sparring.selfplay.bench_text import markdown
-from sparring.selfplay.match_log import pair_record
+from sparring.selfplay.match_log import LogError, check_same, pair_record
 from sparring.selfplay.probe import exploit, probe
 from sparring.selfplay.run_curves import curves, read_curves, run_folder
-from sparring.selfplay.suites import find_suite, manifest_hash
 from sparring.selfplay.tournament import Entrant, Entry, plan, tournament
 
 
@@ -123,6 +128,47 @@ def test_logs_say_which_games_they_are_of() -> None:
     assert "unknown game 'Gone-v0'" in gone[0].broken
 
 
+def test_games_with_other_judges_are_other_games(tmp_path: Path) -> None:
+    """Whoever judged, the logs merged, and no report said who it was."""
+    for seed in (1, 2):
+        mlp = new_mlp(np.random.default_rng(seed), len(FEATURES), 4, 1)
+        ModelJudge(mlp).save(tmp_path / f"{seed}.npz")
+    specs = ["rule", f"model:{tmp_path / '1.npz'}", f"model:{tmp_path / '2.npz'}", "words:random", "majority:rule+rule"]
+    specs += ["swapped:rule"]
+    plain = enter_games(["Debate-v0", "KuhnPoker-v0"])
+    found = [header([], judged_by(plain, spec)) for spec in specs]
+    assert found[0]["games"] == header([], plain)["games"]
+    abouts = [about["games"]["Debate-v0"]["judge"] for about in found]
+    assert [about["name"] for about in abouts[:2]] == specs[:2]
+    assert "judge" not in found[0]["games"]["KuhnPoker-v0"]
+    for one, other in itertools.combinations(found, 2):
+        with pytest.raises(LogError, match="'Debate-v0' is not the same as before"):
+            check_same([one, other], "x")
+    # The same file with other weights is another judge.
+    (tmp_path / "2.npz").replace(tmp_path / "1.npz")
+    again = judge_fingerprint(make_judge(specs[1]))
+    assert again["name"] == abouts[1]["name"]
+    assert again["weights"] == abouts[2]["weights"] != abouts[1]["weights"]
+    # A log from before judges were written down goes on.
+    del found[1]["games"]["Debate-v0"]["judge"]
+    check_same(found[:2], "x")
+
+
+def test_a_game_may_name_its_judge() -> None:
+    entry = enter_game("Debate-v0?judge=swapped:rule")
+    assert (entry.label, entry.game and entry.game.judge and entry.game.judge.name) == (
+        "Debate-v0?judge=swapped:rule",
+        "swapped:rule",
+    )
+    assert header([], recorded_games([header([], [entry])]))["games"] == header([], [entry])["games"]
+    with pytest.raises(ValueError, match="Did you mean 'rule'"):
+        enter_game("Debate-v0?judge=rul")
+    with pytest.raises(ValueError, match="KuhnPoker-v0 asks no judge"):
+        enter_game("KuhnPoker-v0?judge=rule")
+    with pytest.raises(ValueError, match="has its judge in its settings"):
+        judged_by([entry], "rule")
+
+
 def test_a_player_is_known_by_its_weights_and_how_it_samples() -> None:
     agent = tiny_agent(make("KuhnPoker-v0"), hidden=16, layers=1, heads=2)
     before = fingerprint(agent)
@@ -145,15 +191,6 @@ def test_weights_without_dimensions_count_too() -> None:
         module.register_buffer("scale", torch.tensor(scale))
         found.append(weights_hash(module))
     assert found[0] != found[1]
-
-
-def test_a_suite_is_known_by_what_it_plays() -> None:
-    suite = find_suite("sparring-suite-v1")
-    entries = enter_games(["KuhnPoker-v0"])
-    assert manifest_hash(suite, entries) == manifest_hash(suite, enter_games(["KuhnPoker-v0"]))
-    assert manifest_hash(suite, entries) != manifest_hash(suite, enter_games(["KuhnPoker-v0"], show_legal=False))
-    with pytest.raises(ValueError, match="Did you mean 'sparring-suite-v1'"):
-        find_suite("sparring-suite-v2")
 
 
 def make_report(players: list[Entrant], entries: list[Entry], pairs: int = 4) -> dict[str, Any]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sparring.agents import HeuristicAgent, RandomAgent, ScriptedAgent
-from sparring.envs import Game, make
+from sparring.envs import Ending, Game, make
 from sparring.envs.kuhn import KuhnPoker
 from sparring.selfplay.bench import header
-from sparring.selfplay.match_log import LogError, MatchLog, merge, pair_record, replay
+from sparring.selfplay.match_log import LogError, MatchLog, is_void, merge, pair_record, replay
 from sparring.selfplay.tournament import Entrant, Entry, Played, plan, tournament
 
 PLAYERS = [Entrant(name=agent.name, agent=agent) for agent in (RandomAgent(), HeuristicAgent())]
@@ -110,6 +112,44 @@ def test_logs_that_tell_one_pair_in_two_ways_are_refused(tmp_path: Path, played:
     two.write_text(json.dumps({"format": 1, **ABOUT}) + "\n" + json.dumps(other) + "\n")
     with pytest.raises(LogError, match="another result of pair 0 of heuristic against random in KuhnPoker-v0, seed 5"):
         merge([one, two])
+
+
+def outage(played: list[Played], *voids: int) -> list[Played]:
+    """The same pairs, of which some games were void."""
+    why = {"ending": Ending.VOID, "rewards": (0.0, 0.0), "offender": None, "why": "no route"}
+    return [
+        pair._replace(episodes=tuple(replace(e, **why) if i in voids else e for i, e in enumerate(pair.episodes)))
+        for pair in played
+    ]
+
+
+@pytest.mark.parametrize("voids", [(0,), (1,), (0, 1)])
+def test_what_was_played_takes_the_place_of_what_was_void(
+    tmp_path: Path, played: list[Played], voids: tuple[int, ...]
+) -> None:
+    """An outage was final: its pairs were not played again, and a log in which they were played could not be merged."""
+    path = write(tmp_path / "1.jsonl", outage(played, *voids))
+    log = MatchLog(path, ABOUT)
+    assert not log.done
+    assert len(log.records) == len(played)
+    log.close()
+    other = write(tmp_path / "2.jsonl", played[:2])
+    for order in ([path, other], [other, path]):
+        _, records = merge(order)
+        assert len(records) == len(played)
+        assert [is_void(records[pair.key]) for pair in played] == [False] * 2 + [True] * (len(played) - 2)
+    write(write(path, played), outage(played, 0, 1))
+    assert len(list(pairs(path))) == 2 * len(played)
+    log = MatchLog(path, ABOUT)
+    assert log.done == log.records == merge([path])[1]
+    log.close()
+
+
+def test_of_two_pairs_that_are_void_in_part_the_same_counts_in_any_order(tmp_path: Path, played: list[Played]) -> None:
+    logs = [write(tmp_path / f"{i}.jsonl", outage(played, *v)) for i, v in enumerate(((0,), (1,), (0, 1)))]
+    found = [merge(order)[1] for order in itertools.permutations(logs)]
+    assert all(records == found[0] for records in found)
+    assert all(sum(game["ending"] == "void" for game in r["games"]) == 1 for r in found[0].values())
 
 
 def test_another_player_or_game_under_one_name_is_refused(tmp_path: Path, played: list[Played]) -> None:
