@@ -162,7 +162,8 @@ def _by(how: str, kind: str) -> Callable[[str, dict[str, Any]], Judge]:
 
         if not is_endpoint(spec):
             agent = make_agent(spec, **_without(settings, "timeout"))
-            return _patient(AgentJudge(agent, by=how, name=f"{kind}:{spec}"), settings)
+            # Asked once more it would say the same: its noise is the case's own.
+            return _patient(AgentJudge(agent, by=how, name=f"{kind}:{spec}"), settings, is_void_final=True)
         if how == "odds":
             raise ValueError(f"judge {kind}:{spec}: a server does not say its odds; take words:{spec}")
         # Devices and types of numbers are the server's own, and it tries again by itself.
