@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 from sparring.envs import Case, Judge, Verdict, uniform
+from sparring.envs.judging import decide
 
 from .hearing import digest, mirrored
 from .judge_counts import Counts, report_of
@@ -221,8 +222,8 @@ class CountedJudge:
         self.counts = Counts()
 
     def judge(self, cases: Sequence[Case]) -> Sequence[Verdict]:
-        """Return one verdict a case."""
-        verdicts = self.inner.judge(cases)
+        """Return one verdict a case; one that the judge inside breaks on is void, and counts as that."""
+        verdicts = decide(self.inner, cases)
         for verdict in verdicts:
             self.counts.add(abstained=float(verdict.abstained), void=float(bool(verdict.void)))
         return verdicts

@@ -285,6 +285,14 @@ def test_abstentions_and_failures_are_counted_by_report() -> None:
     assert judge.counts.count("void") == 4
 
 
+def test_a_judge_that_breaks_is_counted_as_void() -> None:
+    """It was made void further out, where nothing counts: the metrics said that the judge had not been asked."""
+    judge = CountedJudge(SwappedJudge(Flaky(*[OSError("no route")] * 3)))
+    found = judge.judge([case_of("x"), case_of("y")])
+    assert [v.void for v in found] == ["swapped:flaky failed: OSError: no route"] * 2
+    assert judge.report() == {"abstained": 0.0, "void": 1.0}
+
+
 def test_what_is_inside_reports_through_all_that_is_around() -> None:
     swapped = SwappedJudge(Fair(lambda case: Verdict(p=0.6)))
     judge = CountedJudge(CachedJudge(PatientJudge(swapped)))
