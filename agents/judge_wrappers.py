@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 from sparring.envs import Case, Judge, Verdict, uniform
+from sparring.envs.judging import decide
 
 from .hearing import digest, mirrored
 from .judge_counts import Counts, report_of
@@ -101,7 +102,8 @@ class PatientJudge:
     """Asks again after a failure, each time twice as long later; what stays without a verdict is void, never lost.
 
     A failure is an exception, no answer within `timeout`, a wrong number of verdicts, or a void one. The last time the
-    open cases are asked one by one, so that one of them cannot spoil the others. Ctrl-C is not held up.
+    open cases are asked one by one, so that one of them cannot spoil the others; they share one `timeout`, so that many
+    of them cannot take many times as long. Ctrl-C is not held up.
     """
 
     def __init__(
@@ -112,7 +114,9 @@ class PatientJudge:
         delay: float = 1.0,
         longest: float = 60.0,
         timeout: float | None = None,
+        is_void_final: bool = False,
         sleep: Callable[[float], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
         seed: int = 0,
     ) -> None:
         """Be patient with `judge`.
@@ -124,7 +128,9 @@ class PatientJudge:
                 times as long by chance, so that many who failed together do not come back together.
             longest: most seconds to wait.
             timeout: seconds that one call may take; a thread that takes longer is left to itself. None: no limit.
+            is_void_final: whether a void verdict is taken as it is, of a judge that has itself tried what could help.
             sleep: waits that many seconds; None: `time.sleep`.
+            clock: seconds, for what is left of `timeout`.
             seed: of the chance in waiting.
         """
         if tries < 1 or delay < 0 or longest < 0 or (timeout is not None and timeout <= 0):
@@ -132,7 +138,9 @@ class PatientJudge:
         self.inner = judge
         self.name = judge.name
         self.tries, self.delay, self.longest, self.timeout = tries, delay, longest, timeout
+        self.is_void_final = is_void_final
         self.sleep = sleep or time.sleep
+        self.clock = clock
         self.seed = seed
         self.retries = 0
         """Times that it was asked again."""
@@ -147,10 +155,14 @@ class PatientJudge:
             if attempt:
                 self._wait(attempt)
             alone = attempt == self.tries - 1 and attempt > 0
+            end = None if self.timeout is None else self.clock() + self.timeout
+            failed = []
             for group in [[i] for i in waiting] if alone else [waiting]:
-                for i, verdict in zip(group, self._ask([cases[i] for i in group]), strict=True):
+                verdicts, is_answer = self._ask([cases[i] for i in group], end)
+                for i, verdict in zip(group, verdicts, strict=True):
                     found[i] = verdict
-            waiting = [i for i in waiting if found[i].void]
+                    failed += [i] if verdict.void and not (is_answer and self.is_void_final) else []
+            waiting = failed
         return found
 
     def _wait(self, attempt: int) -> None:
@@ -158,31 +170,38 @@ class PatientJudge:
         chance = 0.5 + uniform(self.seed, self.retries)
         self.sleep(min(self.longest, self.delay * 2 ** (attempt - 1) * chance))
 
-    def _ask(self, cases: list[Case]) -> Sequence[Verdict]:
+    def _ask(self, cases: list[Case], end: float | None) -> tuple[Sequence[Verdict], bool]:
+        """Return verdicts, void ones where there is no answer by `end`, and whether the judge gave them itself."""
         try:
-            verdicts = within(self.timeout, lambda: self.inner.judge(cases))
+            verdicts = self._in_time(cases, end)
         except Exception as error:  # noqa: BLE001
-            return [Verdict(void=f"{self.name} failed: {type(error).__name__}: {error}"[:300])] * len(cases)
+            return [Verdict(void=f"{self.name} failed: {type(error).__name__}: {error}"[:300])] * len(cases), False
         if len(verdicts) != len(cases) or not all(isinstance(verdict, Verdict) for verdict in verdicts):
-            return [Verdict(void=f"{self.name} did not give one verdict a case")] * len(cases)
-        return verdicts
+            return [Verdict(void=f"{self.name} did not give one verdict a case")] * len(cases), False
+        return verdicts, True
+
+    def _in_time(self, cases: list[Case], end: float | None) -> Sequence[Verdict]:
+        if end is None:
+            return self.inner.judge(cases)
+        if (left := end - self.clock()) > 0 and (verdicts := within(left, lambda: self.inner.judge(cases))) is not None:
+            return verdicts
+        raise TimeoutError(f"no verdict within {self.timeout:g} s")
 
     def report(self) -> Mapping[str, float]:
         """Return what the judge inside reports."""
         return report_of(self.inner)
 
 
-def within(seconds: float | None, call: Callable[[], Sequence[Verdict]]) -> Sequence[Verdict]:
-    """Return what a call returns. Raises what it raises, or TimeoutError after so many seconds."""
-    if seconds is None:
-        return call()
+def within(seconds: float, call: Callable[[], Sequence[Verdict]]) -> Sequence[Verdict] | None:
+    """Return what a call returns, None after so many seconds. Raises what it raises."""
     returned: list[Sequence[Verdict]] = []
-    raised: list[Exception] = []
+    raised: list[BaseException] = []
 
     def run() -> None:
         try:
             returned.append(call())
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
+            # A person who leaves, too: it would end this thread alone, and seem to be silence.
             raised.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -190,9 +209,7 @@ def within(seconds: float | None, call: Callable[[], Sequence[Verdict]]) -> Sequ
     thread.join(seconds)
     if raised:
         raise raised[0]
-    if not returned:
-        raise TimeoutError(f"no verdict within {seconds:g} s")
-    return returned[0]
+    return returned[0] if returned else None
 
 
 class CountedJudge:
@@ -205,8 +222,8 @@ class CountedJudge:
         self.counts = Counts()
 
     def judge(self, cases: Sequence[Case]) -> Sequence[Verdict]:
-        """Return one verdict a case."""
-        verdicts = self.inner.judge(cases)
+        """Return one verdict a case; one that the judge inside breaks on is void, and counts as that."""
+        verdicts = decide(self.inner, cases)
         for verdict in verdicts:
             self.counts.add(abstained=float(verdict.abstained), void=float(bool(verdict.void)))
         return verdicts

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sparring.envs import Case, Judge, Verdict, ask, mix, near, read_move
 from sparring.envs.judging import decide
@@ -162,9 +162,8 @@ def _by(how: str, kind: str) -> Callable[[str, dict[str, Any]], Judge]:
 
         if not is_endpoint(spec):
             agent = make_agent(spec, **_without(settings, "timeout"))
-            return _patient(AgentJudge(agent, by=how, name=f"{kind}:{spec}"), settings)
-        if how == "odds":
-            raise ValueError(f"judge {kind}:{spec}: a server does not say its odds; take words:{spec}")
+            # Asked once more it would say the same: its noise is the case's own.
+            return _patient(AgentJudge(agent, by=how, name=f"{kind}:{spec}"), settings, is_void_final=True)
         # Devices and types of numbers are the server's own, and it tries again by itself.
         agent = make_agent(spec, **{key: settings[key] for key in ("temperature",) if key in settings})
         return _patient(AgentJudge(agent, by=how, name=f"{kind}:{spec}"), settings, tries=1)
@@ -191,6 +190,43 @@ JUDGES: dict[str, Callable[[str, dict[str, Any]], Judge]] = {
 }
 """How to make a judge, by the word before the colon; it is given what stands after it."""
 ALONE = ("rule", "human")
+PLAYERS = ("lm", "words")
+"""Judges that are players of `make_agent`."""
+
+
+class JudgeName(NamedTuple):
+    """The name of a judge that no other judge stands inside."""
+
+    kind: str
+    """The word before the colon; empty for a judge of one's own."""
+    rest: str
+    """What stands after the colon; the whole name of a judge of one's own."""
+
+    @property
+    def is_person(self) -> bool:
+        """Whether a person at the terminal is asked."""
+        return self.kind == "human" or (self.kind in PLAYERS and self.rest == "human")
+
+
+def judge_names(spec: str) -> list[JudgeName]:
+    """Return the names of the judges that a name is made of.
+
+    >>> [name.rest for name in judge_names("swapped:majority:rule+words:org/superhuman+my.py:human")]
+    ['', 'org/superhuman', 'my.py:human']
+    """
+    kind, _, rest = spec.partition(":")
+    if kind == "swapped":
+        return judge_names(rest)
+    if kind == "majority":
+        return [name for part in rest.split("+") for name in judge_names(part)]
+    return [JudgeName(kind, rest) if kind in JUDGES else JudgeName("", spec)]
+
+
+def check_odds(spec: str) -> None:
+    """Raise ValueError for a judge by the odds of a model on a server, which says none."""
+    for kind, rest in judge_names(spec):
+        if kind == "lm" and is_endpoint(rest):
+            raise ValueError(f"judge {kind}:{rest}: a server does not say its odds; take words:{rest}")
 
 
 def make_judge(spec: str, *, timeout: float | None = None, **settings: Any) -> CountedJudge:
@@ -215,6 +251,7 @@ def make_judge(spec: str, *, timeout: float | None = None, **settings: Any) -> C
 
     Raises ValueError, naming what is near, if there is no such judge.
     """
+    check_odds(spec)
     return CountedJudge(_make(spec, settings | {"timeout": timeout}))
 
 

@@ -11,6 +11,7 @@ While a human plays, only that human's prompts are shown; every move comes out w
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -68,7 +69,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--options", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the game, for instance dice=2")
     add("--skin", help="another wording of the same game, for instance obfuscated")
     add("--judge", help="who decides a judged game: human, rule, model:FILE, lm:MODEL, swapped:lm:MODEL, ...")
-    add("--judge-timeout", type=float, help="seconds a judge may take for a call before it is asked again")
+    add("--judge-timeout", type=seconds, help="seconds a judge may take for a call before it is asked again")
     add("--hide-legal", action="store_true", help="leave the legal moves out of the prompts")
     return parser.parse_args(argv)
 
@@ -80,7 +81,16 @@ def positive(text: str) -> int:
     return number
 
 
+def seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be above 0 and finite, not {text}")
+    return number
+
+
 def build_game(options: argparse.Namespace) -> Game[Any]:
+    if options.judge is None and options.judge_timeout is not None:
+        raise ValueError("--judge-timeout does nothing without --judge: set that, or leave it out")
     settings = read_options(options.options)
     if options.skin is not None:
         settings["skin"] = options.skin

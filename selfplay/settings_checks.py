@@ -7,13 +7,13 @@ only because a run is short, such as checkpoints further apart than it has updat
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
 from sparring.agents import AGENTS, is_endpoint
+from sparring.agents.judges import PLAYERS, JudgeName, check_odds, judge_names
 from sparring.envs import near
 
 from .forks import BY
@@ -141,10 +141,13 @@ def pool_share(settings: Settings, kind: str) -> float:
 def _loads(settings: Settings) -> bool:
     opponents = (settings.opponent, *settings.pool_fixed, *settings.rate_anchors)
     known = ("self", "pool", *AGENTS)
-    judges = f"{settings.judge} {settings.eval_judge}"
-    if "lm:" in judges or "words:" in judges:
-        return True
-    return settings.model != "tiny" or any(o not in known and not is_endpoint(o) for o in opponents)
+    judges = [name.rest for name in _judges(settings) if name.kind in PLAYERS]
+    return settings.model != "tiny" or any(o not in known and not is_endpoint(o) for o in (*opponents, *judges))
+
+
+def _judges(settings: Settings) -> list[JudgeName]:
+    named = filter(None, (settings.judge, settings.eval_judge))
+    return [name for spec in named for name in judge_names(spec)]
 
 
 TINY = Need(lambda s: s.model == "tiny", "is for the tiny model; one that is loaded brings its own: leave it out")
@@ -189,6 +192,12 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     **dict.fromkeys(("dtype", "attn_implementation", "trust_remote_code", "thinking"), (LOADED,)),
     **dict.fromkeys(("lora_alpha", "lora_targets"), (LORA,)),
     "samples": (_given("measure", "sampled"),),
+    "judge_timeout": (
+        _without(
+            "a --judge or --eval_judge that is a model, on a server or not, or your own",
+            lambda s: any(name.kind in ("", *PLAYERS) for name in _judges(s)),
+        ),
+    ),
     "rate_anchors": (_without("--rate_pairs above 0", lambda s: s.rate_pairs > 0),),
     "guard_rules": (_without("a guard", lambda s: s.guard != "none"),),
     "project": (_without("a --tracker", lambda s: s.tracker != "none"),),
@@ -257,7 +266,9 @@ def _check_players(settings: Settings) -> None:
     if "human" in (settings.opponent, *settings.pool_fixed, *settings.rate_anchors):
         raise ValueError("opponent 'human' cannot train by the thousand; play against the model with scripts/play.py")
     for name in ("judge", "eval_judge"):
-        if "human" in re.split("[:+]", getattr(settings, name) or ""):
+        spec = getattr(settings, name) or ""
+        check_odds(spec)
+        if any(judge.is_person for judge in judge_names(spec)):
             raise ValueError(f"{name} 'human' cannot judge by the thousand; judge single games with scripts/play.py")
     if is_endpoint(settings.model):
         raise ValueError("the model is on a server, where nothing can be learned from here; it can be an --opponent")

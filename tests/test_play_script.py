@@ -101,6 +101,22 @@ def test_a_game_without_its_judge_is_not_begun(terminal: Terminal, speak: str) -
     assert "human>" not in printed
 
 
+def test_a_person_who_judges_leaves_at_once_whatever_the_timeout(terminal: Terminal) -> None:
+    judge = ["--judge", "words:human", "--judge-timeout", "60"]
+    status, printed, errors = terminal("hm\n", "--game", "Debate-v0", "--seats", "random", "random", *judge)
+    assert (status, errors) == (0, "")
+    assert "left the game, which stays unfinished." in printed
+
+
+def test_a_timeout_of_no_judge_is_refused(terminal: Terminal) -> None:
+    status, _, errors = terminal("", "--game", "Debate-v0", "--seats", "random", "random", "--judge-timeout", "5")
+    assert status == 2
+    assert "--judge-timeout does nothing without --judge" in errors
+    for wrong in ("0", "-1", "nan", "inf"):
+        with pytest.raises(SystemExit):
+            terminal("", "--judge", "rule", "--judge-timeout", wrong)
+
+
 def test_a_person_negotiates(terminal: Terminal) -> None:
     lines = "I want it all.\nThe hats for me. [keep 0 0 0]\n" + "[accept]\n" * 9
     status, printed, _ = terminal(lines, "--game", "Negotiation-v0", "--seats", "human", "random", "--seed", "4")

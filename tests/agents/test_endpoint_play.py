@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from sparring.agents import RandomAgent, make_agent, tiny_agent
-from sparring.envs import Ending, make
+from sparring.agents import RandomAgent, make_agent, make_judge, tiny_agent
+from sparring.envs import Case, Ending, make
 from sparring.selfplay import OpponentPool, play
-from sparring.selfplay.assembly import make_opponent
+from sparring.selfplay.assembly import make_eval_game, make_game, make_opponent
 from sparring.selfplay.run import Run
 from sparring.selfplay.settings import Settings
+from sparring.selfplay.settings_checks import check
 
 pytest.importorskip("openai", reason="the extra openai is not installed")
 
@@ -93,6 +94,39 @@ def test_a_run_is_called_after_the_model_and_not_after_the_address(server, tmp_p
     monkeypatch.chdir(tmp_path)
     run = Run(Settings(opponent=f"openai:org/m@{server.url}", **SMALL), say=lambda text: None)
     assert str(run.folder.path) == "runs/KuhnPoker-v0-m-seed0"
+
+
+@pytest.mark.parametrize("around", ["", "swapped:", "majority:rule+"])
+@pytest.mark.parametrize("name", ["judge", "eval_judge"])
+def test_a_model_on_a_server_judges_with_the_settings_that_it_has(server, chat, name, around):
+    """It was given those of loaded models too, and could not be made: no EndpointAgent has a device."""
+    server.answer = lambda number, request: chat.completion("[a]")
+    spec = f"{around}words:openai:m@{server.url}"
+    settings = Settings(game="Debate-v0", device="cpu", temperature=0.5, max_new_tokens=5, **{name: spec})
+    check(settings)
+    game = make_eval_game(settings, make_game(settings))
+    assert game.judge.name == spec
+    assert {e.ending for e in play(game, (RandomAgent(), RandomAgent()), games=2)} == {Ending.PLAYED}
+    # A judge has neither the temperature nor the length of the policy.
+    assert {(body["temperature"], body["max_tokens"]) for _, body in server.requests} == {(1.0, 2048)}
+
+
+def test_a_judge_on_a_server_that_is_away_is_asked_as_often_as_the_server_is_and_no_more(server, chat, monkeypatch):
+    """5 retries, times 3 of the judge, times 4 of the patient one, took 100 seconds a case."""
+    server.answer = lambda number, request: chat.send({}, 503)
+    waited = []
+
+    async def sleep(seconds):
+        waited.append(seconds)
+
+    monkeypatch.setattr("time.sleep", waited.append)
+    judge = make_judge(f"words:openai:m@{server.url}")
+    judge.inner.inner.inner.agent._sleep = sleep
+    (verdict,) = judge.judge([Case(question="?", answers=("x", "y"))])
+    assert "no answer after 6 tries" in verdict.void
+    assert (len(server.requests), len(waited)) == (6, 5)
+    # A half second, doubled four times, at most.
+    assert sum(waited) <= 0.5 * (2**5 - 1)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sparring.agents import CachedJudge, CountedJudge, PatientJudge, SwappedJudge, report_of
+from sparring.agents import CachedJudge, CountedJudge, PatientJudge, PlayerLeft, SwappedJudge, report_of
 from sparring.agents.judge_counts import Counts
 from sparring.envs import Case, Judge, ReportingJudge, Statement, Verdict
 
@@ -217,15 +217,53 @@ def test_who_takes_too_long_gave_no_verdict() -> None:
     assert PatientJudge(Flaky(OSError("x")), timeout=60.0, sleep=lambda s: None).judge([case_of("x")])[0].p == 0.8
 
 
-def test_ctrl_c_is_not_a_failure() -> None:
+def test_many_cases_that_hang_take_no_longer_than_one() -> None:
+    """Asked one by one at last, each had the whole time to itself: 1024 cases at 30 s were 8 hours of waiting."""
+    now = [0.0]
+    calls: list[int] = []
+
+    class Slow:
+        name = "slow"
+
+        def judge(self, cases: Sequence[Case]) -> list[Verdict]:
+            calls.append(len(cases))
+            # Together they take longer than there is; alone 4 of 10 s each, which leaves time for three of them.
+            now[0] += 4.0 * len(cases)
+            if len(cases) > 1:
+                raise TimeoutError("late")
+            return [Verdict(p=0.8)]
+
+    judge = PatientJudge(Slow(), timeout=10.0, sleep=lambda s: None, clock=lambda: now[0])
+    found = judge.judge([case_of(str(n)) for n in range(50)])
+    assert calls == [50, 50, 50, 1, 1, 1]
+    assert [v.p for v in found[:3]] == [0.8] * 3
+    assert {v.void for v in found[3:]} == {"slow failed: TimeoutError: no verdict within 10 s"}
+
+
+def test_a_void_verdict_may_be_final_and_a_failure_never_is() -> None:
+    slept: list[float] = []
+    inner = Flaky(OSError("no route"), [Verdict(p=0.1), Verdict(void="mumbled")])
+    judge = PatientJudge(inner, is_void_final=True, sleep=slept.append)
+    assert judge.judge([case_of("x"), case_of("y")]) == [Verdict(p=0.1), Verdict(void="mumbled")]
+    assert (inner.sizes, len(slept)) == ([2, 2], 1)
+
+
+@pytest.mark.parametrize("timeout", [None, 60.0])
+@pytest.mark.parametrize("leaving", [KeyboardInterrupt, PlayerLeft])
+def test_ctrl_c_is_not_a_failure(leaving: type[BaseException], timeout: float | None) -> None:
+    """With a timeout it ended the judge's own thread, and who had left was asked three times more."""
+    asked: list[int] = []
+
     class Interrupted:
         name = "interrupted"
 
         def judge(self, cases: Sequence[Case]) -> list[Verdict]:
-            raise KeyboardInterrupt
+            asked.append(len(cases))
+            raise leaving
 
-    with pytest.raises(KeyboardInterrupt):
-        PatientJudge(Interrupted()).judge([case_of("x")])
+    with pytest.raises(leaving):
+        PatientJudge(Interrupted(), timeout=timeout).judge([case_of("x")])
+    assert asked == [1]
 
 
 @pytest.mark.parametrize("settings", [{"tries": 0}, {"delay": -1.0}, {"timeout": 0.0}, {"longest": -1.0}])
@@ -245,6 +283,14 @@ def test_abstentions_and_failures_are_counted_by_report() -> None:
     assert judge.report() == {"abstained": 0.25, "void": 0.25}
     assert judge.report() == {}
     assert judge.counts.count("void") == 4
+
+
+def test_a_judge_that_breaks_is_counted_as_void() -> None:
+    """It was made void further out, where nothing counts: the metrics said that the judge had not been asked."""
+    judge = CountedJudge(SwappedJudge(Flaky(*[OSError("no route")] * 3)))
+    found = judge.judge([case_of("x"), case_of("y")])
+    assert [v.void for v in found] == ["swapped:flaky failed: OSError: no route"] * 2
+    assert judge.report() == {"abstained": 0.0, "void": 1.0}
 
 
 def test_what_is_inside_reports_through_all_that_is_around() -> None:

@@ -25,6 +25,7 @@ from sparring.agents import (
     train_model_judge,
 )
 from sparring.agents.hearing import Heard, Hearing, mirrored
+from sparring.agents.loading import AGENTS
 from sparring.agents.model_judge import FEATURES, features
 from sparring.envs import Case, Judge, Match, Statement, Verdict, make
 from sparring.envs.mlp import Mlp, load_mlp, new_mlp, save_mlp
@@ -318,6 +319,30 @@ def test_a_model_on_a_server_judges_in_training() -> None:
         assert game.judge.name == spec
     with pytest.raises(ValueError, match="judge_timeout"):
         check(Settings(game="Debate-v0", judge="rule", judge_timeout=0.0))
+
+
+@pytest.mark.parametrize(("kind", "calls"), [("lm", 1), ("words", 3)])
+def test_a_player_that_says_neither_answer_is_not_waited_for(
+    kind: str, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tries multiplied, 3 times 4 of them with 7 seconds of waits, for what the same noise must say again."""
+    asked: list[int] = []
+
+    class Mumbler(Odds):
+        def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
+            asked.append(len(prompts))
+            return [Reply(text="hm") for _ in prompts]
+
+        def move_probabilities(self, prompts: Sequence[Prompt]) -> list[Any]:
+            asked.append(len(prompts))
+            return super().move_probabilities(prompts)
+
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    monkeypatch.setitem(AGENTS, "mumbler", lambda: Mumbler((3e-12, 1e-12)))
+    (verdict,) = make_judge(f"{kind}:mumbler").judge([CASE])
+    assert verdict.void.startswith(f"{kind}:mumbler g")
+    assert (asked, slept) == ([1] * calls, [])
 
 
 def test_one_voter_that_breaks_leaves_the_others_their_votes() -> None:

@@ -114,16 +114,44 @@ def test_a_game_without_cases_has_no_judge(tmp_path: Path) -> None:
     assert not is_judged(make("KuhnPoker-v0"))
 
 
+@pytest.mark.parametrize("spec", ["human", "swapped:human", "majority:rule+human", "words:human"])
 @pytest.mark.parametrize("name", ["judge", "eval_judge"])
-def test_a_person_judges_no_thousands(name: str) -> None:
+def test_a_person_judges_no_thousands(name: str, spec: str) -> None:
     with pytest.raises(ValueError, match=f"{name} 'human' cannot judge by the thousand"):
-        check(Settings(game="Debate-v0", **{name: "swapped:human"}))
+        check(Settings(game="Debate-v0", **{name: spec}))
+
+
+@pytest.mark.parametrize(
+    "spec", ["lm:org/superhuman-7b", "majority:rule+lm:human/7b", "bench.py:human", "words:humane"]
+)
+@pytest.mark.parametrize("name", ["judge", "eval_judge"])
+def test_whose_name_only_sounds_human_is_no_person(name: str, spec: str) -> None:
+    check(Settings(game="Debate-v0", **{name: spec}))
+
+
+@pytest.mark.parametrize("around", ["", "swapped:", "majority:rule+"])
+@pytest.mark.parametrize("name", ["judge", "eval_judge"])
+def test_the_odds_of_a_model_on_a_server_are_refused_before_anything_is_made(name: str, around: str) -> None:
+    with pytest.raises(ValueError, match="does not say its odds; take words:openai:m@http://h/v1"):
+        check(Settings(game="Debate-v0", **{name: f"{around}lm:openai:m@http://h/v1"}))
 
 
 def test_settings_of_loaded_models_are_of_judges_too() -> None:
     check(Settings(game="Debate-v0", eval_judge="lm:some/model", dtype="bfloat16"))
-    with pytest.raises(ValueError, match="none is loaded"):
-        check(Settings(game="Debate-v0", judge="rule", dtype="bfloat16"))
+    check(Settings(game="Debate-v0", judge="majority:rule+swapped:words:some/model", dtype="bfloat16"))
+    for judge in ("rule", "words:random", "words:openai:m@http://h/v1"):
+        with pytest.raises(ValueError, match="none is loaded"):
+            check(Settings(game="Debate-v0", judge=judge, dtype="bfloat16"))
+
+
+def test_the_timeout_of_the_settings_is_the_judges(tmp_path: Path) -> None:
+    (tmp_path / "bench.py").write_text(JUDGES)
+    judge = f"{tmp_path / 'bench.py'}:Harsh"
+    settings = Settings(game="Debate-v0", judge=judge, eval_judge=judge, judge_timeout=7.0)
+    game = make_game(settings)
+    for made in (game, make_eval_game(settings, game)):
+        counted: Any = made.judge
+        assert counted.inner.inner.timeout == 7.0
 
 
 def test_the_evaluations_copy_leaves_the_game_as_it_is() -> None:
