@@ -176,7 +176,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     records = [log.records[key] for key in keys if key in log.records]
     if test is not None:
         more["sprt"] = about_test(test, players)
-    return report(players, entries, records, [about], **shared(options, [about], records), more=more)
+    return report(players, entries, records, log.headers, **shared(options, log.headers, records), more=more)
 
 
 def read_logs(options: argparse.Namespace) -> dict[str, Any]:

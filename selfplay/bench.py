@@ -34,7 +34,7 @@ from sparring.envs import Game, Judge, judge_of, list_games, make, near, read_op
 
 from .findings import exact, regrets, skin_costs
 from .judged import is_judged, with_judge
-from .match_log import replay
+from .match_log import header_digest, replay
 from .run_curves import curves, model_folder
 from .standings import Record, plain_label, standings, timing
 from .tournament import Entrant, Entry, said
@@ -219,13 +219,16 @@ def report(
     games = {entry.label: entry.game for entry in entries if entry.game is not None}
     ranges = {label: tuple(about["reward_range"]) for h in headers for label, about in h.get("games", {}).items()}
     table = standings(records, ranges, anchor=anchor, level=level, players=[e.name for e in entrants])
-    judges = {label: {"judge": a["judge"]} for label, a in _merged(headers, "games").items() if "judge" in a}
+    abouts = _merged(headers, "games")
+    labels = [entry.label for entry in entries if "judge" in abouts.get(entry.label, {})]
+    judges = {label: {"judge": abouts[label]["judge"]} for label in labels}
+    played_with = versions_of(headers, records)
     skins = {label: plain for label in games if (plain := plain_label(label)) != label}
     return {
         "games": {e.label: {"broken": e.broken, **judges.get(e.label, {})} for e in entries},
         "agents": {e.name: {"broken": e.broken, **_merged(headers, "players").get(e.name, {})} for e in entrants},
-        "versions": versions(),
-        "notes": [*notes, *_anchor_note(anchor, table), *_judge_notes(judges)],
+        "versions": {name: ", ".join(found) for name, found in played_with.items()},
+        "notes": [*notes, *_version_notes(played_with), *_anchor_note(anchor, table), *_judge_notes(judges)],
         "seeds": sorted({record["pair"][0] for record in records}),
         "retries": sorted({record["retries"] for record in records}),
         "standings": table,
@@ -245,6 +248,23 @@ def _anchor_note(anchor: str | None, table: Mapping[str, Any]) -> list[str]:
     if anchor is None or table["anchor"] == anchor:
         return []
     return [f"{anchor}, who would be at 0, has played no game that counts: the mean of the ratings is at 0."]
+
+
+def versions_of(headers: Sequence[Mapping[str, Any]], records: Iterable[Record]) -> dict[str, list[str]]:
+    """Return the versions that some records were played with, by package: those of the headers that they name."""
+    named = {record.get("header") for record in records}
+    used = [header for header in headers if header_digest(header) in named] or headers
+    found: dict[str, list[str]] = {}
+    for name, number in (item for header in used for item in header.get("versions", {}).items()):
+        if number not in found.setdefault(name, []):
+            found[name].append(number)
+    return {name: sorted(numbers) for name, numbers in found.items()}
+
+
+def _version_notes(played_with: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what was not the same for all games, so that what looks like strength may be another version."""
+    differing = [f"{name} {' and '.join(numbers)}" for name, numbers in played_with.items() if len(numbers) > 1]
+    return [f"Not all games were played with the same versions: {', '.join(differing)}."] if differing else []
 
 
 def _judge_notes(judges: Mapping[str, Any]) -> list[str]:

@@ -267,6 +267,27 @@ def test_logs_are_reported_together_whatever_their_order(main: Main, tmp_path: P
     assert not (tmp_path / "ab" / "log.jsonl").exists()
 
 
+def test_versions_are_those_of_the_games_and_a_difference_is_said(main: Main, tmp_path: Path) -> None:
+    """A report spoke of the versions that made it, whatever had played."""
+    main(*SMALL, "--out", tmp_path / "a")
+    log = tmp_path / "a" / "log.jsonl"
+    first, rest = log.read_text().split("\n", 1)
+    old = json.loads(first)
+    old["versions"]["torch"] = "0.4"
+    unmarked = [json.dumps({k: v for k, v in json.loads(line).items() if k != "header"}) for line in rest.splitlines()]
+    log.write_text("\n".join([json.dumps(old), *unmarked, ""]))
+    main("--report", log, "--no-exact", "--out", tmp_path / "b")
+    assert read(tmp_path / "b")["versions"]["torch"] == "0.4"
+    main(*SMALL, "--out", tmp_path / "a")
+    assert read(tmp_path / "a")["versions"]["torch"] == "0.4"
+    assert read(tmp_path / "a")["notes"] == []
+    main(*SMALL, "--pairs", "7", "--out", tmp_path / "a")
+    now = json.loads(log.read_text().splitlines()[-2])["versions"]["torch"]
+    assert read(tmp_path / "a")["versions"]["torch"] == f"0.4, {now}"
+    note = f"Not all games were played with the same versions: torch 0.4 and {now}."
+    assert note in (tmp_path / "a" / "report.md").read_text()
+
+
 def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp_path: Path) -> None:
     out = tmp_path / "refused"
     out.mkdir()
