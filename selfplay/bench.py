@@ -34,7 +34,7 @@ from sparring.envs import Game, Judge, judge_of, list_games, make, near, read_op
 
 from .findings import exact, regrets, skin_costs
 from .judged import is_judged, with_judge
-from .match_log import header_digest, replay
+from .match_log import check_same, header_digest, replay
 from .run_curves import curves, model_folder
 from .standings import Record, plain_label, standings, timing
 from .tournament import Entrant, Entry, said
@@ -132,9 +132,14 @@ def _in_skin(plain: Entry, skin: str, show_legal: bool | None) -> Entry:
 
 def header(entrants: Iterable[Entrant], entries: Iterable[Entry], *, retries: int = 0) -> dict[str, Any]:
     """Return what a log says of its players and games, so that two logs can be told to be of the same."""
+    entrants, entries = list(entrants), list(entries)
     return {
         "games": {e.label: {**about_game(e.game), "retries": retries} for e in entries if e.game is not None},
         "players": {e.name: fingerprint(e.agent) for e in entrants if e.agent is not None},
+        "broken": {
+            "games": {e.label: e.broken for e in entries if e.game is None},
+            "players": {e.name: e.broken for e in entrants if e.agent is None},
+        },
         "versions": versions(),
     }
 
@@ -301,10 +306,35 @@ def transcripts(records: Iterable[Record], games: Mapping[str, Game[Any]]) -> li
     return found
 
 
-def recorded_games(headers: Iterable[Mapping[str, Any]]) -> list[Entry]:
-    """Return the games that some logs are of, as far as they can be made here."""
-    games = {label: about for header in headers for label, about in header.get("games", {}).items()}
-    return [_recorded_game(label, about) for label, about in games.items()]
+def recorded_games(headers: Sequence[Mapping[str, Any]]) -> list[Entry]:
+    """Return the games that some logs are of, as far as they can be made here, and those that could not be played."""
+    games = _merged(headers, "games")
+    broken = {label: why for label, why in _broken(headers, "games").items() if label not in games}
+    found = [_recorded_game(label, about) for label, about in games.items()]
+    return found + [Entry(label=label, game=None, broken=why) for label, why in broken.items()]
+
+
+def recorded_players(headers: Sequence[Mapping[str, Any]], given: Iterable[Entrant] = ()) -> list[Entrant]:
+    """Return the players that some logs are of: those `given`, built-in ones, of others the name; and who did not play.
+
+    Raises LogError if one who is given is not who played under that name.
+    """
+    here = {entrant.name: entrant for entrant in given}
+    check_same([*headers, header(here.values(), [])], "the players given")
+    players, broken = _merged(headers, "players"), _broken(headers, "players")
+    names = dict.fromkeys([*players, *broken, *here])
+    return [here.get(name) or _recorded_player(name, players.get(name), broken.get(name, "")) for name in names]
+
+
+def _recorded_player(name: str, about: Mapping[str, Any] | None, broken: str) -> Entrant:
+    if about is None:
+        return Entrant(name=name, agent=None, broken=broken)
+    built_in = enter(name).agent if name in AGENTS else None
+    return Entrant(name=name, agent=built_in if built_in is not None and fingerprint(built_in) == about else None)
+
+
+def _broken(headers: Iterable[Mapping[str, Any]], kind: str) -> dict[str, str]:
+    return {name: why for header in headers for name, why in header.get("broken", {}).get(kind, {}).items()}
 
 
 def _recorded_game(label: str, about: Mapping[str, Any]) -> Entry:
