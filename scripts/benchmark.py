@@ -4,7 +4,7 @@
     python scripts/benchmark.py --agents random mine=runs/a --games "LiarsDice-v0?dice=2" --skins plain obfuscated
     python scripts/benchmark.py --agents old=runs/a new=runs/b --games TicTacToe-v0 --sprt 0 50 --pairs 2000
     python scripts/benchmark.py --suite sparring-suite-v1 --agents runs/a
-    python scripts/benchmark.py --report runs/bench/log.jsonl other/log.jsonl --agents random optimal
+    python scripts/benchmark.py --report runs/bench/log.jsonl other/log.jsonl
 
 A killed benchmark goes on where it was when it is called again with the same --out, and gives the same table. Ctrl-C
 shows the table of what was played.
@@ -27,14 +27,23 @@ from transformers.utils.logging import disable_progress_bar
 
 from sparring.agents import PlayerLeft
 from sparring.envs import near
-from sparring.selfplay.bench import enter, enter_games, header, judged_by, known_names, recorded_games, report
+from sparring.selfplay.bench import (
+    enter,
+    enter_games,
+    header,
+    judged_by,
+    known_names,
+    recorded_games,
+    recorded_players,
+    report,
+)
 from sparring.selfplay.bench_page import page
 from sparring.selfplay.bench_text import markdown
 from sparring.selfplay.match_log import MatchLog, merge
 from sparring.selfplay.probe import probe
 from sparring.selfplay.runs import strict, write_whole
 from sparring.selfplay.sprt import Sprt
-from sparring.selfplay.standings import score_of
+from sparring.selfplay.standings import plain_label, score_of
 from sparring.selfplay.suites import find_suite, lack, manifest_hash
 from sparring.selfplay.tournament import Entrant, Entry, PairKey, plan, tournament
 
@@ -43,6 +52,8 @@ GAMES = ("KuhnPoker-v0",)
 DEFAULTS = {"pairs": 100, "seed": 0, "retries": 0, "probe": 0}
 FIXED = ("games", "skins", "hide_legal", "pairs", "seed", "retries", "baseline", "anchor", "judge")
 """What a suite sets."""
+PLAYED = ("pairs", "seed", "retries", "baseline", "judge", "probe")
+"""What says how to play, and nothing of games that were."""
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -84,18 +95,23 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def settle(options: argparse.Namespace) -> None:
     """Let a suite set what it fixes, fill in what was not given, and refuse what cannot be."""
+    if options.report:
+        refuse(options, PLAYED, "--report plays nothing; leave it out")
+        if not options.games:
+            refuse(options, ("skins", "hide_legal"), "the logs say how their games were worded; leave it out")
     if options.suite is not None:
         suite = find_suite(options.suite)
         refuse(options, FIXED, f"{suite.name} sets that itself; leave it out, or play without --suite")
         options.games, options.skins = list(suite.games), list(suite.skins)
         options.pairs, options.seed, options.retries = suite.pairs, suite.seed, suite.retries
         options.hide_legal, options.anchor = not suite.show_legal, suite.anchor
-        options.agents = [*suite.opponents, *(a for a in options.agents if a not in suite.opponents)]
+        if not options.report:
+            options.agents = [*suite.opponents, *(a for a in options.agents if a not in suite.opponents)]
     for name, value in DEFAULTS.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
     check_numbers(options)
-    if options.sprt is not None and len(options.agents) != 2:
+    if options.sprt is not None and len(options.agents) != 2 and not options.report:
         raise ValueError("--sprt asks whether the second of two agents is better; give --agents A B")
     if options.sprt is not None and len(options.skins) > 1:
         raise ValueError("--sprt takes one skin: a deal in two wordings is one experiment, and would count as two")
@@ -114,7 +130,9 @@ def refuse(options: argparse.Namespace, names: Iterable[str], why: str) -> None:
 
 
 def check_entered(options: argparse.Namespace, names: Sequence[str]) -> None:
-    """Refuse an anchor or a baseline that nobody is called."""
+    """Refuse an anchor or a baseline that nobody is called; one that is missing from a suite is what that lacks."""
+    if options.suite is not None:
+        return
     for kind in ("anchor", "baseline"):
         name = getattr(options, kind)
         if name is not None and name not in names:
@@ -176,7 +194,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     records = [log.records[key] for key in keys if key in log.records]
     if test is not None:
         more["sprt"] = about_test(test, players)
-    return report(players, entries, records, [about], **shared(options, [about], records), more=more)
+    return report(players, entries, records, log.headers, **shared(options, log.headers, records), more=more)
 
 
 def read_logs(options: argparse.Namespace) -> dict[str, Any]:
@@ -187,10 +205,35 @@ def read_logs(options: argparse.Namespace) -> dict[str, Any]:
         if options.games
         else recorded_games(headers)
     )
-    players = entrants(options)
+    given = entrants(options)
+    players = recorded_players(headers, given)
+    check_entered(options, [player.name for player in players])
     sorted_records = [records[key] for key in sorted(records, key=lambda key: (key.seed, key.number, key))]
+    more: dict[str, Any] = {"interrupted": False}
+    if options.sprt is not None:
+        more["sprt"] = test_again(Sprt(*options.sprt), given or players, headers, sorted_records)
     told = shared(options, headers, sorted_records)
-    return report(players, entries, sorted_records, headers, **told, more={"interrupted": False})
+    return report(players, entries, sorted_records, headers, **told, more=more)
+
+
+def test_again(
+    test: Sprt, players: Sequence[Entrant], headers: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return where a sequential test of two players stands after the games of some logs, in the order of play."""
+    names = [player.name for player in players]
+    if len(names) != 2:
+        known = ", ".join(names)
+        raise ValueError(f"--sprt asks whether the second of two agents is better; give --agents A B, not {known}")
+    mine = [record for record in records if sorted(record["pair"][2:4]) == sorted(names)]
+    labels = {record["pair"][1] for record in mine}
+    if len({plain_label(label) for label in labels}) < len(labels):
+        raise ValueError("--sprt takes one skin: a deal in two wordings is one experiment, and would count as two")
+    if not mine:
+        raise ValueError(f"--sprt: these logs have no game of {names[0]} against {names[1]}")
+    order = list(dict.fromkeys(label for header in headers for label in header.get("games", {})))
+    for _ in judged(test, players, sorted(mine, key=lambda r: (r["pair"][0], r["pair"][4], order.index(r["pair"][1])))):
+        pass
+    return about_test(test, players)
 
 
 def why_nothing(players: Sequence[Entrant], entries: Sequence[Entry]) -> str:

@@ -35,7 +35,7 @@ from sparring.envs import Game, Judge, judge_of, list_games, make, near, read_op
 
 from .findings import exact, regrets, skin_costs
 from .judged import is_judged, with_judge
-from .match_log import replay
+from .match_log import check_same, header_digest, replay
 from .run_curves import curves, model_folder
 from .standings import Record, plain_label, standings, timing
 from .tournament import Entrant, Entry, said
@@ -151,9 +151,14 @@ def _in_skin(plain: Entry, skin: str, show_legal: bool | None) -> Entry:
 
 def header(entrants: Iterable[Entrant], entries: Iterable[Entry], *, retries: int = 0) -> dict[str, Any]:
     """Return what a log says of its players and games, so that two logs can be told to be of the same."""
+    entrants, entries = list(entrants), list(entries)
     return {
         "games": {e.label: {**about_game(e.game), "retries": retries} for e in entries if e.game is not None},
         "players": {e.name: fingerprint(e.agent) for e in entrants if e.agent is not None},
+        "broken": {
+            "games": {e.label: e.broken for e in entries if e.game is None},
+            "players": {e.name: e.broken for e in entrants if e.agent is None},
+        },
         "versions": versions(),
     }
 
@@ -238,13 +243,16 @@ def report(
     games = {entry.label: entry.game for entry in entries if entry.game is not None}
     ranges = {label: tuple(about["reward_range"]) for h in headers for label, about in h.get("games", {}).items()}
     table = standings(records, ranges, anchor=anchor, level=level, players=[e.name for e in entrants])
-    judges = {label: {"judge": a["judge"]} for label, a in _merged(headers, "games").items() if "judge" in a}
+    abouts = _merged(headers, "games")
+    labels = [entry.label for entry in entries if "judge" in abouts.get(entry.label, {})]
+    judges = {label: {"judge": abouts[label]["judge"]} for label in labels}
+    played_with = versions_of(headers, records)
     skins = {label: plain for label in games if (plain := plain_label(label)) != label}
     return {
         "games": {e.label: {"broken": e.broken, **judges.get(e.label, {})} for e in entries},
         "agents": {e.name: {"broken": e.broken, **_merged(headers, "players").get(e.name, {})} for e in entrants},
-        "versions": versions(),
-        "notes": [*notes, *_anchor_note(anchor, table), *_judge_notes(judges)],
+        "versions": {name: ", ".join(found) for name, found in played_with.items()},
+        "notes": [*notes, *_version_notes(played_with), *_anchor_note(anchor, table), *_judge_notes(judges)],
         "seeds": sorted({record["pair"][0] for record in records}),
         "retries": sorted({record["retries"] for record in records}),
         "standings": table,
@@ -264,6 +272,23 @@ def _anchor_note(anchor: str | None, table: Mapping[str, Any]) -> list[str]:
     if anchor is None or table["anchor"] == anchor:
         return []
     return [f"{anchor}, who would be at 0, has played no game that counts: the mean of the ratings is at 0."]
+
+
+def versions_of(headers: Sequence[Mapping[str, Any]], records: Iterable[Record]) -> dict[str, list[str]]:
+    """Return the versions that some records were played with, by package: those of the headers that they name."""
+    named = {record.get("header") for record in records}
+    used = [header for header in headers if header_digest(header) in named] or headers
+    found: dict[str, list[str]] = {}
+    for name, number in (item for header in used for item in header.get("versions", {}).items()):
+        if number not in found.setdefault(name, []):
+            found[name].append(number)
+    return {name: sorted(numbers) for name, numbers in found.items()}
+
+
+def _version_notes(played_with: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what was not the same for all games, so that what looks like strength may be another version."""
+    differing = [f"{name} {' and '.join(numbers)}" for name, numbers in played_with.items() if len(numbers) > 1]
+    return [f"Not all games were played with the same versions: {', '.join(differing)}."] if differing else []
 
 
 def _judge_notes(judges: Mapping[str, Any]) -> list[str]:
@@ -300,10 +325,35 @@ def transcripts(records: Iterable[Record], games: Mapping[str, Game[Any]]) -> li
     return found
 
 
-def recorded_games(headers: Iterable[Mapping[str, Any]]) -> list[Entry]:
-    """Return the games that some logs are of, as far as they can be made here."""
-    games = {label: about for header in headers for label, about in header.get("games", {}).items()}
-    return [_recorded_game(label, about) for label, about in games.items()]
+def recorded_games(headers: Sequence[Mapping[str, Any]]) -> list[Entry]:
+    """Return the games that some logs are of, as far as they can be made here, and those that could not be played."""
+    games = _merged(headers, "games")
+    broken = {label: why for label, why in _broken(headers, "games").items() if label not in games}
+    found = [_recorded_game(label, about) for label, about in games.items()]
+    return found + [Entry(label=label, game=None, broken=why) for label, why in broken.items()]
+
+
+def recorded_players(headers: Sequence[Mapping[str, Any]], given: Iterable[Entrant] = ()) -> list[Entrant]:
+    """Return the players that some logs are of: those `given`, built-in ones, of others the name; and who did not play.
+
+    Raises LogError if one who is given is not who played under that name.
+    """
+    here = {entrant.name: entrant for entrant in given}
+    check_same([*headers, header(here.values(), [])], "the players given")
+    players, broken = _merged(headers, "players"), _broken(headers, "players")
+    names = dict.fromkeys([*players, *broken, *here])
+    return [here.get(name) or _recorded_player(name, players.get(name), broken.get(name, "")) for name in names]
+
+
+def _recorded_player(name: str, about: Mapping[str, Any] | None, broken: str) -> Entrant:
+    if about is None:
+        return Entrant(name=name, agent=None, broken=broken)
+    built_in = enter(name).agent if name in AGENTS else None
+    return Entrant(name=name, agent=built_in if built_in is not None and fingerprint(built_in) == about else None)
+
+
+def _broken(headers: Iterable[Mapping[str, Any]], kind: str) -> dict[str, str]:
+    return {name: why for header in headers for name, why in header.get("broken", {}).get(kind, {}).items()}
 
 
 def _recorded_game(label: str, about: Mapping[str, Any]) -> Entry:

@@ -45,9 +45,14 @@ class MatchLog:
             if self.path.stat().st_size > whole:
                 # The line that a kill cut short.
                 os.truncate(self.path, whole)
+        else:
+            old = []
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("a", encoding="utf-8")
-        self._write({"format": FORMAT, **header})
+        self.headers = [*old, {"format": FORMAT, **header}]
+        """Of all runs that wrote the file, this one's last."""
+        self._digest = header_digest(self.headers[-1])
+        self._write(self.headers[-1])
 
     @property
     def done(self) -> dict[PairKey, dict[str, Any]]:
@@ -59,7 +64,7 @@ class MatchLog:
 
         A pair that is in already is not written again, unless it was void and now says more.
         """
-        record = pair_record(played, retries=retries)
+        record = pair_record(played, retries=retries, header=self._digest)
         known = self.records.get(played.key)
         if known is not None and not _supersedes(record, known):
             return
@@ -134,6 +139,9 @@ def _read(path: Path) -> tuple[list[dict[str, Any]], dict[PairKey, dict[str, Any
                 headers.append(_checked(record, path))
             else:
                 key = PairKey(*record["pair"])
+                if headers and "header" not in record:
+                    # A log of before each record said it.
+                    record["header"] = header_digest(headers[-1])
                 if key not in records or _supersedes(record, records[key]):
                     records[key] = record
         except (ValueError, TypeError, KeyError) as error:
@@ -176,10 +184,16 @@ def _outcome(record: Mapping[str, Any]) -> list[Any]:
     return [(game["rewards"], game["ending"], game["offender"]) for game in record["games"]]
 
 
-def pair_record(played: Played, *, retries: int = 0) -> dict[str, Any]:
-    """Return a pair as plain data."""
+def header_digest(header: Mapping[str, Any]) -> str:
+    """Return the first 8 hexadecimal digits of the SHA-256 of a header: how a record says with what it was played."""
+    return hashlib.sha256(json.dumps({"format": FORMAT, **header}, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def pair_record(played: Played, *, retries: int = 0, header: str = "") -> dict[str, Any]:
+    """Return a pair as plain data; `header` is the digest of the header that it was played under."""
     games = [_game_record(e, v) for e, v in zip(played.episodes, played.verdicts, strict=True)]
-    return {"pair": list(played.key), "retries": retries, "games": games}
+    about = {"header": header} if header else {}
+    return {"pair": list(played.key), **about, "retries": retries, "games": games}
 
 
 def _game_record(episode: Episode, verdicts: tuple[float, ...]) -> dict[str, Any]:

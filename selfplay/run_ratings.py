@@ -14,6 +14,7 @@ from typing import Any
 from sparring.agents import Agent
 from sparring.envs import Game
 
+from .bench import header
 from .match_log import MatchLog
 from .standings import ratings_table, results_of, staked_games
 from .tournament import Entrant, Entry, plan, tournament
@@ -57,9 +58,10 @@ class RunRatings:
     def log(self) -> MatchLog:
         """The log of all games so far."""
         if self._log is None:
-            label = self.game.name
-            about = {"games": {label: {"reward_range": list(self.game.reward_range)}}}
-            self._log = MatchLog(self.path, about)
+            # Snapshots come and go, and are known by the run's own checkpoints.
+            anchors = [Entrant(name=anchor.name, agent=anchor) for anchor in self.anchors]
+            entry = Entry(label=self.game.name, game=self.game)
+            self._log = MatchLog(self.path, header(anchors, [entry], retries=self.retries))
         return self._log
 
     def take(self, player: Agent) -> dict[str, float]:

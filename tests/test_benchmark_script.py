@@ -127,7 +127,7 @@ def test_after_an_outage_the_same_words_play_what_was_void(
     main(*SMALL, "--out", tmp_path / "b")
     logs = [tmp_path / name / "log.jsonl" for name in "ab"]
     main("--report", *logs, "--no-exact", "--out", tmp_path / "ab")
-    assert read(tmp_path / "ab")["standings"]["meetings"] == read(tmp_path / "b")["standings"]["meetings"]
+    assert read(tmp_path / "ab")["standings"] == read(tmp_path / "b")["standings"]
     assert main(*SMALL, "--out", tmp_path / "a") == 0
     assert timeless(tmp_path / "a") == timeless(tmp_path / "b")
 
@@ -267,6 +267,61 @@ def test_logs_are_reported_together_whatever_their_order(main: Main, tmp_path: P
     assert not (tmp_path / "ab" / "log.jsonl").exists()
 
 
+def test_versions_are_those_of_the_games_and_a_difference_is_said(main: Main, tmp_path: Path) -> None:
+    """A report spoke of the versions that made it, whatever had played."""
+    main(*SMALL, "--out", tmp_path / "a")
+    log = tmp_path / "a" / "log.jsonl"
+    first, rest = log.read_text().split("\n", 1)
+    old = json.loads(first)
+    old["versions"]["torch"] = "0.4"
+    unmarked = [json.dumps({k: v for k, v in json.loads(line).items() if k != "header"}) for line in rest.splitlines()]
+    log.write_text("\n".join([json.dumps(old), *unmarked, ""]))
+    main("--report", log, "--no-exact", "--out", tmp_path / "b")
+    assert read(tmp_path / "b")["versions"]["torch"] == "0.4"
+    main(*SMALL, "--out", tmp_path / "a")
+    assert read(tmp_path / "a")["versions"]["torch"] == "0.4"
+    assert read(tmp_path / "a")["notes"] == []
+    main(*SMALL, "--pairs", "7", "--out", tmp_path / "a")
+    now = json.loads(log.read_text().splitlines()[-2])["versions"]["torch"]
+    assert read(tmp_path / "a")["versions"]["torch"] == f"0.4, {now}"
+    note = f"Not all games were played with the same versions: torch 0.4 and {now}."
+    assert note in (tmp_path / "a" / "report.md").read_text()
+
+
+def test_a_report_of_a_log_is_that_of_its_run(main: Main, tmp_path: Path, refuse: Any) -> None:
+    """Without --agents it had no players, no exact figures and none that were broken, and no sequential test."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{")
+    words = ("--agents", "random", "heuristic", "optimal", f"gone={tmp_path / 'model'}", "--pairs", "6")
+    assert main(*words, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--out", tmp_path / "a") == 0
+    log = tmp_path / "a" / "log.jsonl"
+    assert main("--report", log, "--out", tmp_path / "b") == 0
+    ran, reported = read(tmp_path / "a"), read(tmp_path / "b")
+    assert reported["agents"] == ran["agents"]
+    assert reported["agents"]["gone"]["broken"]
+    assert reported["exact"] == ran["exact"]
+    assert reported["exact"]["KuhnPoker-v0"]["random"]["nashconv"] > 0
+    assert reported["standings"]["players"] == ran["standings"]["players"]
+    assert reported["versions"] == ran["versions"]
+    assert "'random' is not the same as before" in refuse("--report", log, "--agents", "random=optimal")
+    assert "'randm' has not entered. Did you mean 'random'?" in refuse("--report", log, "--anchor", "randm")
+    assert "give --agents A B, not random, heuristic, optimal, gone" in refuse("--report", log, "--sprt", "0", "50")
+
+
+def test_a_sequential_test_is_made_again_from_its_log(main: Main, tmp_path: Path, refuse: Any) -> None:
+    words = (*TWO, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--pairs", "40", "--no-exact")
+    assert main(*words, "--sprt", "0", "80", "--out", tmp_path / "a") == 0
+    log = tmp_path / "a" / "log.jsonl"
+    assert main("--report", log, "--no-exact", "--sprt", "0", "80", "--out", tmp_path / "b") == 0
+    assert read(tmp_path / "b")["sprt"] == read(tmp_path / "a")["sprt"]
+    turned = ("--agents", "heuristic", "random", "--sprt", "0", "80", "--no-exact")
+    assert main("--report", log, *turned, "--out", tmp_path / "c") == 0
+    assert read(tmp_path / "c")["sprt"]["b"] == "random"
+    assert read(tmp_path / "c")["sprt"]["llr"] < 0 < read(tmp_path / "a")["sprt"]["llr"]
+    others = ("--report", log, "--agents", "random", "optimal", "--sprt", "0", "80")
+    assert "these logs have no game of random against optimal" in refuse(*others)
+
+
 def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp_path: Path) -> None:
     out = tmp_path / "refused"
     out.mkdir()
@@ -313,6 +368,9 @@ def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp
         ([*SMALL, "--pairs", "many"], "invalid int value: 'many'"),
         ([*SMALL, "--agnets", "x"], "unrecognized arguments: --agnets"),
         (["--report", "no/such/log.jsonl"], "no/such/log.jsonl"),
+        (["--report", "x", "--probe", "9", "--baseline", "random"], "--baseline, --probe: --report plays nothing"),
+        (["--report", "x", "--pairs", "9", "--seed", "0"], "--pairs, --seed: --report plays nothing"),
+        (["--report", "x", "--skins", "plain"], "--skins: the logs say how their games were worded"),
         (["--agents", "random", "no/such/model"], "nothing can be played. no/such/model: ValueError: no player"),
     ],
     ids=lambda value: None if isinstance(value, list) else value[:40],

@@ -15,7 +15,7 @@ from sparring.agents import HeuristicAgent, RandomAgent, ScriptedAgent
 from sparring.envs import Ending, Game, make
 from sparring.envs.kuhn import KuhnPoker
 from sparring.selfplay.bench import header
-from sparring.selfplay.match_log import LogError, MatchLog, is_void, merge, pair_record, replay
+from sparring.selfplay.match_log import LogError, MatchLog, header_digest, is_void, merge, pair_record, replay
 from sparring.selfplay.tournament import Entrant, Entry, Played, plan, tournament
 
 PLAYERS = [Entrant(name=agent.name, agent=agent) for agent in (RandomAgent(), HeuristicAgent())]
@@ -68,7 +68,7 @@ def test_a_log_cut_within_its_header_starts_anew(tmp_path: Path, played: list[Pl
     path = write(tmp_path / "log.jsonl", [])
     path.write_bytes(path.read_bytes()[:-10])
     write(path, played[:1])
-    assert list(pairs(path)) == [json.loads(json.dumps(pair_record(played[0])))]
+    assert list(pairs(path)) == [json.loads(json.dumps(pair_record(played[0], header=header_digest(ABOUT))))]
 
 
 def test_a_pair_is_never_counted_twice(tmp_path: Path, played: list[Played]) -> None:
@@ -95,6 +95,20 @@ def test_a_pair_that_was_being_written_at_an_interrupt_counts_where_it_stands_in
         log.add(played[0])
     log.close()
     assert list(log.records) == list(merge([log.path])[1]) == [played[0].key]
+
+
+def test_every_record_says_under_which_header_it_was_played(tmp_path: Path, played: list[Played]) -> None:
+    newer = {**ABOUT, "versions": {**ABOUT["versions"], "torch": "99"}}
+    path = write(write(tmp_path / "log.jsonl", played[:2]), played, newer)
+    wanted = [header_digest(ABOUT)] * 2 + [header_digest(newer)] * (len(played) - 2)
+    assert wanted[0] != wanted[-1]
+    headers, records = merge([path])
+    assert [header_digest(header) for header in headers] == [wanted[0], wanted[-1]]
+    assert [records[pair.key]["header"] for pair in played] == wanted
+    # A log of before records said so is read by where they stand.
+    lines = map(json.loads, path.read_text().splitlines())
+    path.write_text("".join(json.dumps({k: v for k, v in r.items() if k != "header"}) + "\n" for r in lines))
+    assert merge([path])[1] == records
 
 
 def test_two_logs_are_merged(tmp_path: Path, played: list[Played]) -> None:

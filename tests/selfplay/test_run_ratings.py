@@ -11,7 +11,7 @@ import pytest
 from sparring.agents import OptimalAgent, RandomAgent, ScriptedAgent
 from sparring.envs import make
 from sparring.selfplay import Settings
-from sparring.selfplay.match_log import merge
+from sparring.selfplay.match_log import header_digest, merge
 from sparring.selfplay.run import Run
 from sparring.selfplay.run_ratings import NAME, RunRatings
 from sparring.selfplay.settings_checks import check
@@ -27,6 +27,19 @@ def test_each_measure_adds_games_on_other_deals(tmp_path: Path) -> None:
     assert {name for key in keys for name in (key.one, key.other)} == {f"{NAME}0", f"{NAME}1", "random", "optimal"}
     assert first["rating"] > second["rating"] + 200
     assert second["rating_low"] < second["rating"] < second["rating_high"]
+
+
+def test_the_log_says_who_the_anchors_were_and_with_which_versions(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    # A run of before, which said less, goes on.
+    path.write_text('{"format": 1, "games": {"KuhnPoker-v0": {"reward_range": [-2.0, 2.0]}}}\n')
+    rated = RunRatings(make("KuhnPoker-v0"), path, [RandomAgent()], pairs=2, retries=1)
+    rated.take(RandomAgent(name="me"))
+    headers, records = merge([path])
+    assert headers[-1]["players"] == {"random": {"kind": "RandomAgent"}}
+    assert headers[-1]["games"]["KuhnPoker-v0"]["retries"] == 1
+    assert "sparring" in headers[-1]["versions"]
+    assert {record["header"] for record in records.values()} == {header_digest(headers[-1])}
 
 
 def test_what_was_played_before_counts_again_when_the_log_is_opened_anew(tmp_path: Path) -> None:
