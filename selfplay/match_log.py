@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sparring.envs import Game, Match, Verdict
 
@@ -30,25 +31,29 @@ class LogError(ValueError):
 class MatchLog:
     """Appends to one file. Opening it again reads what is there and goes on behind it."""
 
-    def __init__(self, path: str | Path, header: Mapping[str, Any]) -> None:
+    def __init__(self, path: str | Path, header: Mapping[str, Any], *, alone: bool = True) -> None:
         """Open or make the file.
 
         `header` says what was played: "games" and "players" by name, each with whatever makes two of one name the
-        same; "versions" and the like may differ between runs. Raises LogError if the file is of other games or players
-        of the same names, or of no tournament.
+        same; "versions" and the like may differ between runs. `alone` keeps others from opening the file meanwhile.
+
+        Raises LogError if the file is of other games or players of the same names, or of no tournament, or another
+        process is writing it.
         """
         self.path = Path(path)
-        self.records: dict[PairKey, dict[str, Any]] = {}
-        if self.path.exists():
-            old, self.records, whole = _read(self.path)
-            check_same([*old, header], str(path))
-            if self.path.stat().st_size > whole:
-                # The line that a kill cut short.
-                os.truncate(self.path, whole)
-        else:
-            old = []
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("a", encoding="utf-8")
+        try:
+            if alone:
+                _lock(self._file, self.path)
+            old, self.records, whole = _read(self.path)
+            check_same([*old, header], str(path))
+        except BaseException:
+            self._file.close()
+            raise
+        if self.path.stat().st_size > whole:
+            # The line that a kill cut short.
+            os.truncate(self.path, whole)
         self.headers = [*old, {"format": FORMAT, **header}]
         """Of all runs that wrote the file, this one's last."""
         self._digest = header_digest(self.headers[-1])
@@ -84,6 +89,23 @@ class MatchLog:
         self._file.write(json.dumps(record, ensure_ascii=True) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+
+
+def _lock(file: IO[str], path: Path) -> None:
+    """Keep other processes from writing the file until it is closed, or raise LogError if one is."""
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise LogError(
+            f"{path} is being written by another process; wait until that is done, or take another file (--out)"
+        ) from error
+    except OSError:
+        # A file system that knows no locks is no reason not to play.
+        return
 
 
 def merge(paths: Iterable[str | Path]) -> tuple[list[dict[str, Any]], dict[PairKey, dict[str, Any]]]:

@@ -61,7 +61,8 @@ class RunRatings:
             # Snapshots come and go, and are known by the run's own checkpoints.
             anchors = [Entrant(name=anchor.name, agent=anchor) for anchor in self.anchors]
             entry = Entry(label=self.game.name, game=self.game)
-            self._log = MatchLog(self.path, header(anchors, [entry], retries=self.retries))
+            # The run's folder is its own; a run that was left in this process may still have the file open.
+            self._log = MatchLog(self.path, header(anchors, [entry], retries=self.retries), alone=False)
         return self._log
 
     def take(self, player: Agent) -> dict[str, float]:

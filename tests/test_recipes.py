@@ -12,7 +12,7 @@ import yaml
 from sparring.agents import make_agent, tiny_agent
 from sparring.agents.hearing import Hearing
 from sparring.envs import make, read_options
-from sparring.selfplay import Run, Settings
+from sparring.selfplay import Run, Settings, warm_start
 from sparring.selfplay.measures import make_measure
 
 RECIPES = sorted((Path(__file__).parent.parent / "scripts" / "recipes").glob("*.yaml"))
@@ -87,6 +87,8 @@ def test_the_hub_models_debate_runs_with_models_of_their_shapes(
     game = make("Debate-v0", **read_options(found["options"]))
     speaks = tiny_agent(game, corpus_games=4, hidden=16, layers=1, heads=2, max_new_tokens=3)
     judges = tiny_agent([game, Hearing(may_abstain=False)], corpus_games=4, hidden=16, layers=1, heads=2)
+    # Untrained it names an answer with a probability of 1e-6, which is no verdict; now with 0.06, whichever it is.
+    list(warm_start(Hearing(may_abstain=False), judges, steps=20, batch_games=8, lr=1e-2))
     speaks.save_pretrained(tmp_path / "speaks")
     judges.save_pretrained(tmp_path / "judges")
     settings = shortened(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -184,6 +186,32 @@ def test_another_player_or_game_under_one_name_is_refused(tmp_path: Path, played
     assert path.read_bytes() == kept
     with pytest.raises(LogError, match="is not the same as before"):
         merge([path, write(tmp_path / "other.jsonl", [], header(changed, []))])
+
+
+def test_two_processes_do_not_write_one_log(tmp_path: Path, played: list[Played]) -> None:
+    """Each played everything, and both wrote it down."""
+    path = tmp_path / "log.jsonl"
+    log = MatchLog(path, ABOUT)
+    log.add(played[0])
+    code = (
+        "import sys; from sparring.selfplay.match_log import LogError, MatchLog\n"
+        "try: MatchLog(sys.argv[1], {})\n"
+        "except LogError as error: sys.exit(str(error))"
+    )
+    before = path.read_bytes()
+
+    def other() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+
+    second = other()
+    assert (second.returncode, second.stderr.strip()) == (
+        1,
+        f"{path} is being written by another process; wait until that is done, or take another file (--out)",
+    )
+    assert path.read_bytes() == before
+    assert len(merge([path])[1]) == 1, "it can be reported meanwhile"
+    log.close()
+    assert other().returncode == 0
 
 
 def test_what_is_no_log_is_refused_and_left_alone(tmp_path: Path, played: list[Played]) -> None:
