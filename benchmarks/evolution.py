@@ -26,6 +26,7 @@ from evolution_arms import TRIALS, Trial
 RESULTS = Path(__file__).resolve().parent / "results"
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t of 95 %, two-sided, by number of seeds."""
+SEEDS = (0, 1, 2, 3, 4)
 Record = dict[str, Any]
 
 
@@ -84,6 +85,12 @@ def by_arm(records: Sequence[Record], trial: str) -> dict[str, list[Record]]:
     return {arm: runs for arm, runs in found.items() if runs}
 
 
+def is_whole(records: Sequence[Record], trial: str) -> bool:
+    """Whether every arm has all seeds."""
+    arms = by_arm(records, trial)
+    return len(arms) == len(TRIALS[trial].arms) and all(len(runs) >= len(SEEDS) for runs in arms.values())
+
+
 def report(records: Sequence[Record]) -> str:
     """Return the results as Markdown."""
     lines = [
@@ -94,11 +101,18 @@ def report(records: Sequence[Record]) -> str:
         "Seconds are CPU seconds of one core a run, start and tests included.",
     ]
     for name, trial in TRIALS.items():
-        if arms := by_arm(records, name):
-            lines += ["", f"## {trial.title}", "", f"To be shown: {trial.claim}.", "", *_table(trial, arms)]
-            if trial.votes:
-                gains = {r["seed"]: r["voting_gain"] for runs in arms.values() for r in runs}
-                lines += ["", f"At the start maj@8 less pass@1 is {said(list(gains.values()))}."]
+        arms = by_arm(records, name)
+        lines += ["", f"## {trial.title}", "", f"To be shown: {trial.claim}.", ""]
+        if not is_whole(records, name):
+            wanted = len(SEEDS) * len(trial.arms)
+            lines += [
+                f"Not finished: {sum(map(len, arms.values()))} of {wanted} runs, of which nothing is claimed yet."
+            ]
+            continue
+        lines += _table(trial, arms)
+        if trial.votes:
+            gains = {r["seed"]: r["voting_gain"] for runs in arms.values() for r in runs}
+            lines += ["", f"At the start maj@8 less pass@1 is {said(list(gains.values()))}."]
     return "\n".join([*lines, ""])
 
 
@@ -140,7 +154,7 @@ def figures(records: Sequence[Record], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawn = [name for name in TRIALS if by_arm(records, name)]
+    drawn = [name for name in TRIALS if is_whole(records, name)]
     figure = Figure(figsize=(6.2 * len(drawn), 4.4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, name in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
@@ -160,7 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", nargs="+", choices=TRIALS, default=list(TRIALS))
     parser.add_argument("--arms", nargs="+", help="some arms only")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one core each")
     parser.add_argument("--store", type=Path, default=RESULTS / "evolution.json")
     parser.add_argument("--figures", action="store_true", help="only write the tables and the picture again")

@@ -11,9 +11,8 @@ import torch
 
 from sparring.agents import LanguageModelAgent, tiny_agent
 from sparring.envs.contest import Contest
-from sparring.envs.letters import ALPHABET, Copy
 from sparring.envs.proposer import Proposer
-from sparring.envs.tasks import Task, register_tasks
+from sparring.envs.tasks import Task
 from sparring.selfplay.advantage import Sample
 from sparring.selfplay.answering import Answer, Desk, voting_gain
 from sparring.selfplay.archive import Archive
@@ -134,23 +133,6 @@ def rightness(groups: Sequence[Sequence[Answer]]) -> float:
     """Return the mean score of all answers."""
     scores = [answer.score for group in groups for answer in group]
     return float(np.mean(scores)) if scores else 0.0
-
-
-class CopyByLength(Copy):
-    """Write letters again; the level is one less than their number."""
-
-    name = "copy-by-length"
-    levels = 24
-
-    def draw(self, rng: np.random.Generator, level: int) -> Task:
-        self.check_level(level)
-        return self._task("".join(ALPHABET[i] for i in rng.integers(len(ALPHABET), size=level + 1)), level)
-
-    def answers(self, task: Task) -> tuple[str, ...] | None:
-        return None
-
-
-register_tasks("copy-by-length", CopyByLength)
 
 
 @dataclass(kw_only=True)
