@@ -16,7 +16,8 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Play what is left to play and return the report; Ctrl-C ends playing, not reporting."""
     settle(options)
     if options.report:
-        return read_logs(options)
+        return read_logs(options, console)
     test = None if options.sprt is None else Sprt(*options.sprt)
     entries = enter_games(options.games or GAMES, options.skins, show_legal=not options.hide_legal)
     if options.judge is not None:
@@ -194,10 +195,26 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     records = [log.records[key] for key in keys if key in log.records]
     if test is not None:
         more["sprt"] = about_test(test, players)
-    return report(players, entries, records, log.headers, **shared(options, log.headers, records), more=more)
+    make = partial(report, players, entries, records, log.headers, more=more)
+    return made(make, options, console, log.headers, records)
 
 
-def read_logs(options: argparse.Namespace) -> dict[str, Any]:
+def made(
+    make: Callable[..., dict[str, Any]],
+    options: argparse.Namespace,
+    console: Console,
+    headers: Sequence[dict[str, Any]],
+    records: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return the report; Ctrl-C, which may come in minutes of solving games, leaves out what takes long."""
+    try:
+        return make(**shared(options, headers, records))
+    except KeyboardInterrupt:
+        console.print("interrupted; this is what was played, without exact figures, regret and transcripts")
+        return {**make(**rating_terms(options), is_brief=True), "interrupted": True}
+
+
+def read_logs(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Return the report of some logs; nothing is played."""
     headers, records = merge(options.report)
     entries = (
@@ -212,8 +229,8 @@ def read_logs(options: argparse.Namespace) -> dict[str, Any]:
     more: dict[str, Any] = {"interrupted": False}
     if options.sprt is not None:
         more["sprt"] = test_again(Sprt(*options.sprt), given or players, headers, sorted_records)
-    told = shared(options, headers, sorted_records)
-    return report(players, entries, sorted_records, headers, **told, more=more)
+    make = partial(report, players, entries, sorted_records, headers, more=more)
+    return made(make, options, console, headers, sorted_records)
 
 
 def test_again(
@@ -246,7 +263,7 @@ def shared(
     options: argparse.Namespace, headers: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """Return what every report is told; the suite's hash, if these games are a suite, and else what they lack."""
-    told = {"anchor": options.anchor or "random", "level": options.level, "is_exact": not options.no_exact}
+    told = {**rating_terms(options), "is_exact": not options.no_exact}
     if options.suite is None:
         return told
     suite = find_suite(options.suite)
@@ -254,6 +271,10 @@ def shared(
     if lacks:
         return {**told, "notes": [f"Suite {suite.name}, {lacks}; only the whole suite has a hash."]}
     return {**told, "suite": {"name": suite.name, "hash": manifest_hash(suite)}}
+
+
+def rating_terms(options: argparse.Namespace) -> dict[str, Any]:
+    return {"anchor": options.anchor or "random", "level": options.level}
 
 
 def about_test(test: Sprt, players: Sequence[Entrant]) -> dict[str, Any]:

@@ -186,16 +186,25 @@ def test_ctrl_c_shows_the_table_of_what_was_played(main: Main, unbroken: Path, t
     assert timeless(tmp_path) == timeless(unbroken)
 
 
-def test_ctrl_c_while_the_report_is_made_leaves_what_was_played(
-    main: Main, script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+@pytest.mark.parametrize("slow", ["exact", "regrets", "transcripts"])
+def test_ctrl_c_while_the_report_is_made_shows_what_was_played(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, slow: str
 ) -> None:
+    """Solving games comes after play and may take minutes; who had enough of it saw no table at all."""
+
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(script, "report", interrupted)
-    assert main(*SMALL, "--out", tmp_path) == 130
-    assert f"what was played is in {tmp_path}" in capsys.readouterr().err
-    assert len(records(tmp_path / "log.jsonl")) == 6
+    monkeypatch.setattr(f"sparring.selfplay.bench.{slow}", interrupted)
+    assert main(*TWO, "--pairs", "6", "--out", tmp_path) == 130
+    assert "Ratings, all games" in capsys.readouterr().out
+    assert "exact figures, regret and transcripts are left out" in (tmp_path / "report.md").read_text()
+    found = read(tmp_path)
+    assert (found["interrupted"], found["exact"], found["regret"], found["transcripts"]) == (True, {}, {}, [])
+    assert found["standings"]["pairs"] == 6
+    monkeypatch.undo()
+    assert main("--report", tmp_path / "log.jsonl", "--out", tmp_path) == 0
+    assert read(tmp_path)["exact"]["KuhnPoker-v0"]["random"]["nashconv"] > 0
 
 
 def test_a_sequential_test_stops_as_soon_as_it_is_decided(main: Main, tmp_path: Path) -> None:
