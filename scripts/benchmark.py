@@ -39,9 +39,9 @@ from sparring.selfplay.bench import (
     report,
 )
 from sparring.selfplay.bench_page import page
-from sparring.selfplay.bench_text import markdown
+from sparring.selfplay.bench_text import markdown, with_span
 from sparring.selfplay.match_log import MatchLog, merge
-from sparring.selfplay.probe import probe
+from sparring.selfplay.probe import ProbeLog, probe
 from sparring.selfplay.runs import strict, write_whole
 from sparring.selfplay.sprt import Sprt
 from sparring.selfplay.standings import plain_label, score_of
@@ -180,12 +180,9 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     about = header(players, entries, retries=options.retries)
     more: dict[str, Any] = {"interrupted": False}
     log = MatchLog(options.out / "log.jsonl", about)
+    probes = ProbeLog(options.out / "probe.jsonl", about)
     try:
         play_all(options, console, players, entries, keys, log, test)
-        if options.probe:
-            more["probe"] = []
-            for found in probe(players, entries, games=options.probe, seed=options.seed, say=console.print):
-                more["probe"].append(found)
     except (KeyboardInterrupt, PlayerLeft):
         console.print("interrupted; this is what was played")
         more["interrupted"] = True
@@ -196,7 +193,62 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     if test is not None:
         more["sprt"] = about_test(test, players)
     make = partial(report, players, entries, records, log.headers, more=more)
-    return made(make, options, console, log.headers, records)
+    found = made(make, options, console, log.headers, records)
+    if not options.probe or found["interrupted"]:
+        return found
+    # Exploiters train for long: whatever ends them, what was played is told.
+    write(options.out, found)
+    return {**found, **probe_all(options, console, players, entries, probes)}
+
+
+def probe_all(
+    options: argparse.Namespace,
+    console: Console,
+    players: Sequence[Entrant],
+    entries: Sequence[Entry],
+    log: ProbeLog,
+) -> dict[str, Any]:
+    """Return what exploiters win; Ctrl-C ends it with those that are done."""
+    told = {"games": options.probe, "seed": options.seed, "retries": options.retries, "level": options.level}
+    # A label may hold brackets, which are no markup.
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    found: list[dict[str, Any]] = []
+    try:
+        with bar:
+            task = bar.add_task("exploiters", total=None)
+
+            def watch(what: str, done: int, total: int) -> None:
+                if bar.tasks[0].description != what:
+                    bar.reset(task, description=what, total=total)
+                bar.update(task, completed=done)
+
+            for one in probe(players, entries, **told, log=log, watch=watch):
+                found.append(one)
+                console.print(exploited(one), markup=False)
+    except (KeyboardInterrupt, PlayerLeft):
+        console.print("interrupted; exploiters that are done are kept")
+        return {"probe": found, "interrupted": True}
+    return {"probe": found}
+
+
+def exploited(found: dict[str, Any]) -> str:
+    """Return what a probe found, in a line."""
+    where = f"an exploiter of {found['player']} in {found['game']}"
+    return f"{where}: {found['none']}" if "none" in found else f"{where} wins {with_span(found['reward'])} a game"
+
+
+def write(out: Path, found: dict[str, Any]) -> None:
+    """Write a report down as numbers, as text and as a page."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / "report.json", json.dumps(strict(found), indent=1) + "\n")
+    write_whole(out / "report.md", markdown(found))
+    write_whole(out / "report.html", page(found))
 
 
 def made(
@@ -343,10 +395,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     try:
         found = run(options, console)
-        options.out.mkdir(parents=True, exist_ok=True)
-        write_whole(options.out / "report.json", json.dumps(strict(found), indent=1) + "\n")
-        write_whole(options.out / "report.md", markdown(found))
-        write_whole(options.out / "report.html", page(found))
+        write(options.out, found)
     except (ValueError, OSError, ImportError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2

@@ -207,6 +207,34 @@ def test_ctrl_c_while_the_report_is_made_shows_what_was_played(
     assert read(tmp_path)["exact"]["KuhnPoker-v0"]["random"]["nashconv"] > 0
 
 
+def test_exploiters_train_behind_the_report_and_what_they_found_is_kept(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Nothing was on the disk before the last of them was done, and all trained again when it was called again."""
+    trained: list[str] = []
+
+    def exploit(game: Any, target: Any, **_: Any) -> list[float]:
+        assert read(tmp_path)["standings"]["pairs"] == 6
+        trained.append(target.name)
+        if trained == ["random", "heuristic"]:
+            raise KeyboardInterrupt
+        return [0.0, 1.0, 0.5]
+
+    monkeypatch.setattr("sparring.selfplay.probe.exploit", exploit)
+    words = (*SMALL, "--probe", "40", "--level", "0.5", "--out", tmp_path)
+    assert main(*words) == 130
+    assert "an exploiter of random in KuhnPoker-v0 wins +0.500 (" in capsys.readouterr().out
+    (kept,) = read(tmp_path)["probe"]
+    assert (kept["player"], kept["pairs"], read(tmp_path)["interrupted"]) == ("random", 3, True)
+    assert main(*words) == 0
+    assert trained == ["random", "heuristic", "heuristic"]
+    assert [found["player"] for found in read(tmp_path)["probe"]] == ["random", "heuristic"]
+    assert read(tmp_path)["probe"][0] == kept
+    # Student's t of 2 degrees at 50 %: 0.816 times 0.5 / sqrt(3).
+    assert kept["reward"]["high"] == pytest.approx(0.5 + 0.8165 * 0.5 / 3**0.5, abs=1e-3)
+    assert "A fresh exploiter" in (tmp_path / "report.md").read_text()
+
+
 def test_a_sequential_test_stops_as_soon_as_it_is_decided(main: Main, tmp_path: Path) -> None:
     words = (*TWO, "--games", "TicTacToe-v0", "--pairs", "500", "--sprt", "0", "50", "--no-exact")
     assert main(*words, "--out", tmp_path) == 0

@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from sparring.agents import LanguageModelAgent, ModelJudge, RandomAgent, make_judge, tiny_agent
+from sparring.agents import (
+    LanguageModelAgent,
+    ModelJudge,
+    OptimalAgent,
+    RandomAgent,
+    ScriptedAgent,
+    make_judge,
+    tiny_agent,
+)
 from sparring.agents.model_judge import FEATURES
 from sparring.envs import make, registry
 from sparring.envs.mlp import new_mlp
@@ -31,8 +39,9 @@ from sparring.selfplay.bench import (
 )
 from sparring.selfplay.bench_text import markdown
 from sparring.selfplay.match_log import LogError, check_same, pair_record
-from sparring.selfplay.probe import exploit, probe
+from sparring.selfplay.probe import ProbeLog, exploit, probe
 from sparring.selfplay.run_curves import curves, read_curves, run_folder
+from sparring.selfplay.standings import mean_interval
 from sparring.selfplay.tournament import Entrant, Entry, plan, tournament
 
 
@@ -223,8 +232,9 @@ def test_the_random_player_can_be_exploited_in_kuhn_poker(monkeypatch: pytest.Mo
     """The best response to it wins 11/24, 0.458 a game over both seats; with this seed 2,000 games find much of it."""
     monkeypatch.setattr("sparring.selfplay.probe.WARM_STEPS", 40)
     monkeypatch.setattr("sparring.selfplay.probe.MATCH", 600)
-    found = exploit(make("KuhnPoker-v0"), RandomAgent(), games=2000, seed=1)
-    print(found)
+    won = exploit(make("KuhnPoker-v0"), RandomAgent(), games=2000, seed=1)
+    assert len(won) == 300
+    found = mean_interval(won, 0.95)
     assert found["low"] > 0.1
     assert found["low"] < 11 / 24
 
@@ -238,7 +248,52 @@ def test_a_probe_of_what_breaks_says_so_and_goes_on(monkeypatch: pytest.MonkeyPa
 
     players = [Entrant(name="broken", agent=Broken()), Entrant(name="gone", agent=None)]
     entries = [*enter_games(["KuhnPoker-v0"]), Entry(label="x", game=None)]
-    said: list[str] = []
-    (found,) = probe(players, entries, games=4, say=said.append)
+    (found,) = probe(players, entries, games=4)
     assert found == {"game": "KuhnPoker-v0", "player": "broken", "games": 4, "none": "OSError: no route"}
-    assert said == ["an exploiter of broken trains in KuhnPoker-v0"]
+
+
+def test_an_exploiter_is_measured_by_pairs_of_one_deal_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was measured by 1,000 games whatever the budget, of which no two were of one deal."""
+    monkeypatch.setattr("sparring.selfplay.probe.train_exploiter", lambda *_, **__: OptimalAgent())
+    seen: list[tuple[str, int, int]] = []
+    won = exploit(make("TicTacToe-v0"), RandomAgent(), games=20, watch=lambda *told: seen.append(told))
+    assert len(won) == 10
+    assert seen[-1] == ("is played against", 10, 10)
+    assert {2 * mean for mean in won} <= {-2, -1, 0, 1, 2}
+    # Who plays like the other, and draws nothing, wins with one deal in one seat what it loses in the other.
+    first = ScriptedAgent(lambda prompt: f"[{prompt.legal[0]}]")
+    monkeypatch.setattr("sparring.selfplay.probe.train_exploiter", lambda *_, **__: first)
+    assert exploit(make("KuhnPoker-v0"), first, games=4000, seed=5) == [0.0] * 500
+
+
+def test_what_a_probe_found_is_not_looked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[int] = []
+
+    def win(game: Any, target: Any, *, seed: int, **_: Any) -> list[float]:
+        trained.append(seed)
+        if target.name == "down":
+            raise OSError("no route")
+        return [0.0, 1.0, 1.0, 0.0]
+
+    monkeypatch.setattr("sparring.selfplay.probe.exploit", win)
+    players = [enter("random"), Entrant(name="down", agent=RandomAgent(name="down"))]
+    entries = enter_games(["KuhnPoker-v0", "TicTacToe-v0"])
+    path, about = tmp_path / "probe.jsonl", header(players, entries)
+
+    def probed(level: float = 0.95, **more: Any) -> list[dict[str, Any]]:
+        log = ProbeLog(path, {**about, **more})
+        return list(probe(players, entries, games=8, seed=3, level=level, log=log))
+
+    first = probed()
+    assert len(trained) == 4
+    assert [p["reward"]["mean"] for p in first if p["player"] == "random"] == [0.5, 0.5]
+    assert probed() == first
+    assert len(trained) == 6, "what failed is tried again, what was found is not"
+    narrow, wide = (p["reward"]["high"] - p["reward"]["low"] for p in (probed(0.5)[0], first[0]))
+    assert narrow < wide / 3
+    # Another player of the same name is another.
+    probed(players={"random": {"kind": "Other"}, "down": {}})
+    assert len(trained) == 12
+    path.write_text(path.read_text() + "{")
+    with pytest.raises(ValueError, match=r"probe\.jsonl, line 13 is damaged"):
+        probed()
