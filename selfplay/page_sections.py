@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .bench_text import one_sided, signed, sprt_said
-from .page_charts import Axis, axis_head, curves, gauge, interval, point, shares
+from .page_charts import Axis, Band, axis_head, curves, gauge, interval, point, shares
 from .page_html import Column, Html, definitions, esc, para, section, short, spanned, table
 
 Report = Mapping[str, Any]
@@ -20,6 +20,7 @@ PATHS = {
 }
 """How games of a player end, as the drawing colours them."""
 MEASURES = (
+    "rating",
     "strength",
     "nashconv",
     "nashconv_legal",
@@ -303,10 +304,17 @@ def learning(report: Report) -> Html:
         curves(
             f"{measure.replace('_', ' ')}, over games",
             {name: run[measure] for name, run in found.items() if run.get(measure)},
+            {name: ends for name, run in found.items() if (ends := _band(run, measure))},
         )
         for measure in names
     ]
     return section("curves", "Learning curves", f'<div class="plots">{"".join(drawn)}</div>' if drawn else "")
+
+
+def _band(run: Mapping[str, Any], measure: str) -> list[Band]:
+    """Return the interval of a measure that has one, over games; None for an end that nothing bounds."""
+    ends = [dict(run.get(f"{measure}_{end}", [])) for end in ("low", "high")]
+    return [(games, ends[0].get(games), ends[1].get(games)) for games, _ in run.get(measure, [])] if any(ends) else []
 
 
 def broken(report: Report) -> Html:
