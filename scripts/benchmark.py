@@ -21,9 +21,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markdown import Markdown
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import Markdown, TableElement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 
 from sparring.agents import PlayerLeft
@@ -388,6 +389,20 @@ def judged(
             return
 
 
+class FoldedTable(TableElement):
+    """A table whose long names are folded, not cut: two runs are often told apart by how their names end."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for part in super().__rich_console__(console, options):
+            for column in part.columns if isinstance(part, Table) else []:
+                column.overflow = "fold"
+            yield part
+
+
+class Shown(Markdown):
+    elements = Markdown.elements | {"table_open": FoldedTable}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code: 0 done, 2 refused, 130 interrupted."""
     console = Console()
@@ -404,7 +419,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"benchmark.py: interrupted before there was a report; what was played is in {options.out}", file=sys.stderr
         )
         return 130
-    console.print(Markdown(markdown(found)))
+    console.print(Shown(markdown(found)))
     console.print(f"the page, the log and the numbers are in {options.out}", markup=False)
     return 130 if found["interrupted"] else 0
 

@@ -114,15 +114,26 @@ def in_a_cell(text: object) -> str:
 
 
 def _players(report: Report) -> str:
+    players = report["standings"]["players"]
+    return f"## How games went\n\n{_results(players)}\n\n## Replies\n\n{_replies(players, report['timing'])}"
+
+
+def _results(players: Report) -> str:
+    """Return how games ended; apart from replies, so that both tables fit a terminal of 80 columns."""
+    keys = ("games", "won", "drawn", "lost_on_board", "lost_illegal", "truncated", "void")
     heads = ("player", "games", "won", "drawn", "lost on the board", "lost by an illegal reply", "truncated", "void")
-    more = ("illegal replies", "moves", "tokens a reply", "characters a reply", "seconds a move")
+    return rows_of(heads, [[name, *(player[key] for key in keys)] for name, player in players.items()])
+
+
+def _replies(players: Report, timing: Report) -> str:
+    keys = ("moves", "illegal_replies")
     means = ("tokens_a_reply", "characters_a_reply")
-    keys = ("games", "won", "drawn", "lost_on_board", "lost_illegal", "truncated", "void", "illegal_replies", "moves")
+    heads = ("player", "moves", "illegal replies", "tokens a reply", "characters a reply", "seconds a move")
     rows = [
-        [name, *(player[k] for k in keys), *(number(player[k]) for k in means), number(report["timing"].get(name))]
-        for name, player in report["standings"]["players"].items()
+        [name, *(player[key] for key in keys), *(number(player[key]) for key in means), number(timing.get(name))]
+        for name, player in players.items()
     ]
-    return f"## How games went\n\n{rows_of((*heads, *more), rows)}"
+    return rows_of(heads, rows)
 
 
 def number(value: float | None) -> str:

@@ -90,6 +90,22 @@ def test_a_benchmark_leaves_a_log_and_three_reports(main: Main, tmp_path: Path, 
     assert "data-ready" not in (tmp_path / "report.html").read_text().split("<script")[0]
 
 
+def test_a_terminal_of_80_columns_shows_the_tables_whole(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """One table of thirteen columns stood there as "pla... gam... dra..."."""
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["first-of-two-runs-with-long-names-1", "first-of-two-runs-with-long-names-2"]
+    words = ("--agents", *(f"{name}=random" for name in names), "optimal", "--pairs", "4")
+    assert main(*words, "--games", "KuhnPoker-v0", "TicTacToe-v0", "--out", tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    for title, heads in (("How games went", ("won", "drawn", "truncated", "void")), ("Replies", ("moves", "tokens a"))):
+        lines = shown.split(f"{title} ")[1].split("───")[0]
+        assert [head for head in ("player", *heads) if head not in lines] == []
+
+
 def test_the_same_words_give_the_same_report_and_play_nothing_twice(main: Main, tmp_path: Path) -> None:
     main(*SMALL, "--out", tmp_path / "a", "--in-flight", "3")
     main(*SMALL, "--out", tmp_path / "b")
