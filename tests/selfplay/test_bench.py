@@ -37,6 +37,7 @@ from sparring.selfplay.bench import (
     report,
     weights_hash,
 )
+from sparring.selfplay.bench_page import page
 from sparring.selfplay.bench_text import markdown
 from sparring.selfplay.match_log import LogError, check_same, pair_record
 from sparring.selfplay.probe import ProbeLog, exploit, probe
@@ -226,6 +227,41 @@ def test_a_report_is_plain_data_and_what_did_not_work_is_in_its_table(run: Path)
     # A game that "mine" forfeits at once never asks the other.
     assert re.search(r"\| void games \| \d+ \| faulty: TypeError: 'NoneType' object is not callable \|", broken)
     assert found["standings"]["metagame"] is None or "gone" not in found["standings"]["metagame"]["alpha_rank"]
+
+
+def test_a_game_of_several_has_its_own_table_where_something_went_wrong() -> None:
+    """Illegal replies in one game were lost in the sum over all games."""
+    folds = Entrant(name="folds", agent=ScriptedAgent(lambda prompt: "[fold]", name="folds"))
+    games = enter_games(["TicTacToe-v0", "KuhnPoker-v0", "Nim-v0"])
+    found = make_report([enter("random"), enter("heuristic")], games)
+    assert "## How games went," not in markdown(found)
+    found["standings"]["players_by_game"] |= make_report([enter("random"), folds], games[:1])["standings"][
+        "players_by_game"
+    ]
+    text = markdown(found)
+    assert re.findall(r"## How games went, (.*)", text) == ["TicTacToe-v0"]
+    assert "| folds | 8 | 0 | 0 | 0 | 8 | 0 | 0 |" in text
+    assert "How games went," not in markdown(make_report([enter("random"), folds], games[:1])), "one game is all games"
+
+
+def test_why_a_game_has_no_exact_figure_is_said_in_a_line() -> None:
+    found = make_report([enter("random"), enter("heuristic")], enter_games(["KuhnPoker-v0"]))
+    found["exact"]["Go-v0"] = {"none": "more than 100,000 states | \n<b>"}
+    text = markdown(found)
+    assert "- None in Go-v0: more than 100,000 states |  &lt;b>\n" in text
+    found["exact"].pop("KuhnPoker-v0")
+    assert "## Exploitability, exact\n\n- None in Go-v0" in markdown(found)
+    assert "## Exploitability" not in markdown({**found, "exact": {}})
+
+
+def test_the_scores_of_pairs_are_in_the_text() -> None:
+    found = make_report([enter("random"), enter("optimal")], enter_games(["TicTacToe-v0"]), pairs=9)
+    (met,) = found["standings"]["meetings"]
+    assert sum(met["pairs"]) == 9
+    assert met["pairs"][4] > 0
+    told = " / ".join(map(str, met["pairs"]))
+    assert f"| TicTacToe-v0 | optimal | random | {told} |" in markdown(found)
+    assert told in page(found)
 
 
 def test_the_random_player_can_be_exploited_in_kuhn_poker(monkeypatch: pytest.MonkeyPatch) -> None:

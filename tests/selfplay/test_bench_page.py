@@ -104,6 +104,7 @@ def evil() -> dict[str, Any]:
     found["agents"][EVIL] |= {"broken": EVIL, "model": EVIL}
     found["games"][EVIL] = {"broken": EVIL}
     found["standings"]["void"] = {EVIL: 3}
+    found["standings"]["players_by_game"] |= {EVIL: found["standings"]["players"]}
     rating = {"rating": [[0, 1.0], [10, 2.0]], "rating_low": [[10, 0.5]], "rating_high": [[0, 3.0]]}
     found["curves"] = {EVIL: {"strength": [[0, 0.1], [10, 0.5]], f"game/{EVIL}": [[0, 1.0]], **rating}}
     found["exact"][EVIL] = {"none": EVIL}
@@ -203,6 +204,17 @@ def test_every_section_says_what_the_report_holds(plain: dict[str, Any]) -> None
     assert "0.917" in words, "what the random player can lose in Kuhn poker"
     assert f"{standings['pairs']} " in words
     assert plain["versions"]["torch"] in words
+
+
+def test_how_games_went_is_told_of_each_game(plain: dict[str, Any]) -> None:
+    text = page(plain).split('<section id="conduct">')[1].split("</section>")[0]
+    for game, players in plain["standings"]["players_by_game"].items():
+        part = text.split(f"<h3>{game}</h3>")[1].split("</table>")[0]
+        for name, player in players.items():
+            row = part.split(f'<th scope="row" class="t">{name}</th>')[1].split("</tr>")[0]
+            cells = re.findall(r'<td class="n">([^<]*)</td>', row)
+            assert cells[:4] == [str(player[key]) for key in ("games", "won", "drawn", "lost_on_board")]
+    assert text.count("seconds a move") == 1
 
 
 def test_a_rating_without_a_bound_is_an_arrow_and_says_so(plain: dict[str, Any]) -> None:
