@@ -16,13 +16,15 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markdown import Markdown
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.markdown import Markdown, TableElement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 
 from sparring.agents import PlayerLeft
@@ -38,9 +40,9 @@ from sparring.selfplay.bench import (
     report,
 )
 from sparring.selfplay.bench_page import page
-from sparring.selfplay.bench_text import markdown
+from sparring.selfplay.bench_text import markdown, with_span
 from sparring.selfplay.match_log import MatchLog, merge
-from sparring.selfplay.probe import probe
+from sparring.selfplay.probe import ProbeLog, probe
 from sparring.selfplay.runs import strict, write_whole
 from sparring.selfplay.sprt import Sprt
 from sparring.selfplay.standings import plain_label, score_of
@@ -166,7 +168,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Play what is left to play and return the report; Ctrl-C ends playing, not reporting."""
     settle(options)
     if options.report:
-        return read_logs(options)
+        return read_logs(options, console)
     test = None if options.sprt is None else Sprt(*options.sprt)
     entries = enter_games(options.games or GAMES, options.skins, show_legal=not options.hide_legal)
     if options.judge is not None:
@@ -179,12 +181,9 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     about = header(players, entries, retries=options.retries)
     more: dict[str, Any] = {"interrupted": False}
     log = MatchLog(options.out / "log.jsonl", about)
+    probes = ProbeLog(options.out / "probe.jsonl", about)
     try:
         play_all(options, console, players, entries, keys, log, test)
-        if options.probe:
-            more["probe"] = []
-            for found in probe(players, entries, games=options.probe, seed=options.seed, say=console.print):
-                more["probe"].append(found)
     except (KeyboardInterrupt, PlayerLeft):
         console.print("interrupted; this is what was played")
         more["interrupted"] = True
@@ -194,10 +193,81 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     records = [log.records[key] for key in keys if key in log.records]
     if test is not None:
         more["sprt"] = about_test(test, players)
-    return report(players, entries, records, log.headers, **shared(options, log.headers, records), more=more)
+    make = partial(report, players, entries, records, log.headers, more=more)
+    found = made(make, options, console, log.headers, records)
+    if not options.probe or found["interrupted"]:
+        return found
+    # Exploiters train for long: whatever ends them, what was played is told.
+    write(options.out, found)
+    return {**found, **probe_all(options, console, players, entries, probes)}
 
 
-def read_logs(options: argparse.Namespace) -> dict[str, Any]:
+def probe_all(
+    options: argparse.Namespace,
+    console: Console,
+    players: Sequence[Entrant],
+    entries: Sequence[Entry],
+    log: ProbeLog,
+) -> dict[str, Any]:
+    """Return what exploiters win; Ctrl-C ends it with those that are done."""
+    told = {"games": options.probe, "seed": options.seed, "retries": options.retries, "level": options.level}
+    # A label may hold brackets, which are no markup.
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    found: list[dict[str, Any]] = []
+    try:
+        with bar:
+            task = bar.add_task("exploiters", total=None)
+
+            def watch(what: str, done: int, total: int) -> None:
+                if bar.tasks[0].description != what:
+                    bar.reset(task, description=what, total=total)
+                bar.update(task, completed=done)
+
+            for one in probe(players, entries, **told, log=log, watch=watch):
+                found.append(one)
+                console.print(exploited(one), markup=False)
+    except (KeyboardInterrupt, PlayerLeft):
+        console.print("interrupted; exploiters that are done are kept")
+        return {"probe": found, "interrupted": True}
+    return {"probe": found}
+
+
+def exploited(found: dict[str, Any]) -> str:
+    """Return what a probe found, in a line."""
+    where = f"an exploiter of {found['player']} in {found['game']}"
+    return f"{where}: {found['none']}" if "none" in found else f"{where} wins {with_span(found['reward'])} a game"
+
+
+def write(out: Path, found: dict[str, Any]) -> None:
+    """Write a report down as numbers, as text and as a page."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / "report.json", json.dumps(strict(found), indent=1) + "\n")
+    write_whole(out / "report.md", markdown(found))
+    write_whole(out / "report.html", page(found))
+
+
+def made(
+    make: Callable[..., dict[str, Any]],
+    options: argparse.Namespace,
+    console: Console,
+    headers: Sequence[dict[str, Any]],
+    records: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return the report; Ctrl-C, which may come in minutes of solving games, leaves out what takes long."""
+    try:
+        return make(**shared(options, headers, records))
+    except KeyboardInterrupt:
+        console.print("interrupted; this is what was played, without exact figures, regret and transcripts")
+        return {**make(**rating_terms(options), is_brief=True), "interrupted": True}
+
+
+def read_logs(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Return the report of some logs; nothing is played."""
     headers, records = merge(options.report)
     entries = (
@@ -212,8 +282,8 @@ def read_logs(options: argparse.Namespace) -> dict[str, Any]:
     more: dict[str, Any] = {"interrupted": False}
     if options.sprt is not None:
         more["sprt"] = test_again(Sprt(*options.sprt), given or players, headers, sorted_records)
-    told = shared(options, headers, sorted_records)
-    return report(players, entries, sorted_records, headers, **told, more=more)
+    make = partial(report, players, entries, sorted_records, headers, more=more)
+    return made(make, options, console, headers, sorted_records)
 
 
 def test_again(
@@ -246,7 +316,7 @@ def shared(
     options: argparse.Namespace, headers: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """Return what every report is told; the suite's hash, if these games are a suite, and else what they lack."""
-    told = {"anchor": options.anchor or "random", "level": options.level, "is_exact": not options.no_exact}
+    told = {**rating_terms(options), "is_exact": not options.no_exact}
     if options.suite is None:
         return told
     suite = find_suite(options.suite)
@@ -254,6 +324,10 @@ def shared(
     if lacks:
         return {**told, "notes": [f"Suite {suite.name}, {lacks}; only the whole suite has a hash."]}
     return {**told, "suite": {"name": suite.name, "hash": manifest_hash(suite)}}
+
+
+def rating_terms(options: argparse.Namespace) -> dict[str, Any]:
+    return {"anchor": options.anchor or "random", "level": options.level}
 
 
 def about_test(test: Sprt, players: Sequence[Entrant]) -> dict[str, Any]:
@@ -315,6 +389,20 @@ def judged(
             return
 
 
+class FoldedTable(TableElement):
+    """A table whose long names are folded, not cut: two runs are often told apart by how their names end."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for part in super().__rich_console__(console, options):
+            for column in part.columns if isinstance(part, Table) else []:
+                column.overflow = "fold"
+            yield part
+
+
+class Shown(Markdown):
+    elements = Markdown.elements | {"table_open": FoldedTable}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code: 0 done, 2 refused, 130 interrupted."""
     console = Console()
@@ -322,10 +410,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parse(argv)
     try:
         found = run(options, console)
-        options.out.mkdir(parents=True, exist_ok=True)
-        write_whole(options.out / "report.json", json.dumps(strict(found), indent=1) + "\n")
-        write_whole(options.out / "report.md", markdown(found))
-        write_whole(options.out / "report.html", page(found))
+        write(options.out, found)
     except (ValueError, OSError, ImportError) as error:
         print(f"benchmark.py: {error}", file=sys.stderr)
         return 2
@@ -334,7 +419,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"benchmark.py: interrupted before there was a report; what was played is in {options.out}", file=sys.stderr
         )
         return 130
-    console.print(Markdown(markdown(found)))
+    console.print(Shown(markdown(found)))
     console.print(f"the page, the log and the numbers are in {options.out}", markup=False)
     return 130 if found["interrupted"] else 0
 

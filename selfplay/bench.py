@@ -43,6 +43,7 @@ from .tournament import Entrant, Entry, said
 PACKAGES = ("sparring", "torch", "transformers", "numpy", "scipy")
 SHOWN = 3
 """Games of each match-up whose transcripts a report holds."""
+BRIEF = "The report was cut short: exact figures, regret and transcripts are left out. --report LOG makes all of it."
 
 
 def enter(spec: str, settings: Mapping[str, Any] | None = None) -> Entrant:
@@ -235,11 +236,12 @@ def report(
     anchor: str | None = "random",
     level: float = 0.95,
     is_exact: bool = True,
+    is_brief: bool = False,
     suite: Mapping[str, str] | None = None,
     notes: Sequence[str] = (),
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return everything that a benchmark found, as plain data."""
+    """Return everything that a benchmark found, as plain data; `is_brief` leaves out what may take long."""
     games = {entry.label: entry.game for entry in entries if entry.game is not None}
     ranges = {label: tuple(about["reward_range"]) for h in headers for label, about in h.get("games", {}).items()}
     table = standings(records, ranges, anchor=anchor, level=level, players=[e.name for e in entrants])
@@ -247,20 +249,21 @@ def report(
     labels = [entry.label for entry in entries if "judge" in abouts.get(entry.label, {})]
     judges = {label: {"judge": abouts[label]["judge"]} for label in labels}
     played_with = versions_of(headers, records)
+    said_of = [*notes, BRIEF] if is_brief else notes
     skins = {label: plain for label in games if (plain := plain_label(label)) != label}
     return {
         "games": {e.label: {"broken": e.broken, **judges.get(e.label, {})} for e in entries},
         "agents": {e.name: {"broken": e.broken, **_merged(headers, "players").get(e.name, {})} for e in entrants},
         "versions": {name: ", ".join(found) for name, found in played_with.items()},
-        "notes": [*notes, *_version_notes(played_with), *_anchor_note(anchor, table), *_judge_notes(judges)],
+        "notes": [*said_of, *_version_notes(played_with), *_anchor_note(anchor, table), *_judge_notes(judges)],
         "seeds": sorted({record["pair"][0] for record in records}),
         "retries": sorted({record["retries"] for record in records}),
         "standings": table,
-        "exact": exact(entrants, games) if is_exact else {},
-        "regret": regrets(records, games, level),
+        "exact": exact(entrants, games) if is_exact and not is_brief else {},
+        "regret": {} if is_brief else regrets(records, games, level),
         "skins": skin_costs(records, skins, ranges, table["staked"], level),
         "curves": curves(entrants),
-        "transcripts": transcripts(records, games),
+        "transcripts": [] if is_brief else transcripts(records, games),
         "timing": timing(records),
         **({} if suite is None else {"suite": suite}),
         **(more or {}),

@@ -113,16 +113,47 @@ def in_a_cell(text: object) -> str:
     return shown.replace("|", "\\|").replace("<", "&lt;")
 
 
+def one_line(text: object) -> str:
+    """Return text that stays in its line and does nothing, outside a table."""
+    return in_a_cell(text).replace("\\|", "|")
+
+
 def _players(report: Report) -> str:
-    heads = ("player", "games", "won", "drawn", "lost on the board", "lost by an illegal reply", "truncated", "void")
-    more = ("illegal replies", "moves", "tokens a reply", "characters a reply", "seconds a move")
-    means = ("tokens_a_reply", "characters_a_reply")
-    keys = ("games", "won", "drawn", "lost_on_board", "lost_illegal", "truncated", "void", "illegal_replies", "moves")
-    rows = [
-        [name, *(player[k] for k in keys), *(number(player[k]) for k in means), number(report["timing"].get(name))]
-        for name, player in report["standings"]["players"].items()
+    players = report["standings"]["players"]
+    games = [
+        f"## How games went, {one_line(game)}\n\n{_results(played)}" for game, played in games_to_tell(report).items()
     ]
-    return f"## How games went\n\n{rows_of((*heads, *more), rows)}"
+    replies = f"## Replies\n\n{_replies(players, report['timing'])}"
+    return "\n\n".join(["## How games went", _results(players), *games, replies])
+
+
+TOLD = ("lost_illegal", "illegal_replies", "truncated", "void")
+"""What is worth a table of its own: one game may lose by the words what another loses on the board."""
+
+
+def games_to_tell(report: Report) -> Report:
+    """Return how games went by game, of several games, where something went otherwise than on the board."""
+    found = report["standings"]["players_by_game"]
+    told = {game: players for game, players in found.items() if any(p[key] for p in players.values() for key in TOLD)}
+    return told if len(found) > 1 else {}
+
+
+def _results(players: Report) -> str:
+    """Return how games ended; apart from replies, so that both tables fit a terminal of 80 columns."""
+    keys = ("games", "won", "drawn", "lost_on_board", "lost_illegal", "truncated", "void")
+    heads = ("player", "games", "won", "drawn", "lost on the board", "lost by an illegal reply", "truncated", "void")
+    return rows_of(heads, [[name, *(player[key] for key in keys)] for name, player in players.items()])
+
+
+def _replies(players: Report, timing: Report) -> str:
+    keys = ("moves", "illegal_replies")
+    means = ("tokens_a_reply", "characters_a_reply")
+    heads = ("player", "moves", "illegal replies", "tokens a reply", "characters a reply", "seconds a move")
+    rows = [
+        [name, *(player[key] for key in keys), *(number(player[key]) for key in means), number(timing.get(name))]
+        for name, player in players.items()
+    ]
+    return rows_of(heads, rows)
 
 
 def number(value: float | None) -> str:
@@ -143,12 +174,19 @@ def signed(value: float, digits: int) -> str:
 
 
 def _meetings(report: Report) -> str:
-    rows = [
-        [m["game"], m["one"], m["other"], *(" / ".join(map(str, seat)) for seat in m["seats"])]
-        for m in report["standings"]["meetings"]
-    ]
+    found = report["standings"]["meetings"]
+    if not found:
+        return ""
     heads = ("game", "A", "B", "A in seat 0: won / drawn / lost", "A in seat 1: won / drawn / lost")
-    return f"## Meetings\n\n{rows_of(heads, rows)}" if rows else ""
+    rows = [[m["game"], m["one"], m["other"], *(counts(seat) for seat in m["seats"])] for m in found]
+    pairs = [[m["game"], m["one"], m["other"], counts(m["pairs"])] for m in found]
+    scores = "pairs of games in which A scored 0 / ½ / 1 / 1½ / 2"
+    return f"## Meetings\n\n{rows_of(heads, rows)}\n\n{rows_of(('game', 'A', 'B', scores), pairs)}"
+
+
+def counts(numbers: Iterable[int]) -> str:
+    """Return some counts that belong together."""
+    return " / ".join(map(str, numbers))
 
 
 def _metagame(report: Report) -> str:
@@ -165,15 +203,17 @@ def _metagame(report: Report) -> str:
 
 
 def _exact(report: Report) -> str:
-    lines = []
+    lines, none = [], []
     for game, found in report["exact"].items():
         if "none" in found:
+            none.append(f"- None in {one_line(game)}: {one_line(found['none'])}")
             continue
         for name, value in found.items():
             cells = [game, name, number(value.get("nashconv")), number(value.get("nashconv_legal"))]
             lines.append([*cells, value.get("none", "")])
     heads = ("game", "player", "NashConv", "of legal play", "")
-    return f"## Exploitability, exact\n\n{rows_of(heads, lines)}" if lines else ""
+    parts = ["## Exploitability, exact", rows_of(heads, lines) if lines else "", "\n".join(none)]
+    return "\n\n".join(part for part in parts if part) if lines or none else ""
 
 
 def _intervals(title: str, found: Report) -> str:

@@ -10,7 +10,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .page_html import Html, esc
+from .page_html import Html, esc, spanned
+
+Band = tuple[float, float | None, float | None]
+"""Games, and the two ends of an interval; None where nothing bounds it."""
 
 WIDTH, HEIGHT, PAD = 220, 22, 10
 """Pixels, of the drawing in a row; what is drawn stays `PAD` away from its sides."""
@@ -116,24 +119,48 @@ def shares(counts: Mapping[str, int], said: str) -> Html:
     return Html(f"{_open(SHARES, HEIGHT, said)}{''.join(parts)}</svg>")
 
 
-def curves(title: str, lines: Mapping[str, Sequence[Sequence[float]]]) -> Html:
-    """Return a figure with one line a name, over games."""
+def curves(
+    title: str, lines: Mapping[str, Sequence[Sequence[float]]], bands: Mapping[str, Sequence[Band]] | None = None
+) -> Html:
+    """Return a figure with one line a name, over games, in front of its interval if it has one."""
+    bands = bands or {}
     x = Axis.over((p[0] for line in lines.values() for p in line), PLOT_LEFT, PLOT_WIDTH - PAD)
     x = Axis(0.0, max(x.high, 1.0), x.start, x.end)
-    y = Axis.over((p[1] for line in lines.values() for p in line), PLOT_HEIGHT - PLOT_BOTTOM, PAD)
+    ends = [end for band in bands.values() for _, *both in band for end in both]
+    y = Axis.over([*ends, *(p[1] for line in lines.values() for p in line)], PLOT_HEIGHT - PLOT_BOTTOM, PAD)
     grid = "".join(
         f'<path d="M{PLOT_LEFT} {y.at(t)}H{PLOT_WIDTH - PAD}" class="grid"/>'
         f'<text x="{PLOT_LEFT - 6}" y="{y.at(t) + 4}" class="tick end">{t:g}</text>'
         for t in y.ticks()
     )
     grid += "".join(f'<text x="{x.at(t)}" y="{PLOT_HEIGHT - 6}" class="tick">{t:g}</text>' for t in x.ticks(4))
-    drawn = "".join(_line(x, y, line, number) for number, line in enumerate(lines.values()))
-    said = "; ".join(f"{name}: {line[0][1]:.3g} at first, {line[-1][1]:.3g} at last" for name, line in lines.items())
-    keys = "".join(_key(name, line, number) for number, (name, line) in enumerate(lines.items()))
+    # All bands lie behind all lines.
+    drawn = "".join(_band(x, y, bands[name], number) for number, name in enumerate(lines) if name in bands)
+    drawn += "".join(_line(x, y, line, number) for number, line in enumerate(lines.values()))
+    last = {name: _last(band) for name, band in bands.items()}
+    said = "; ".join(
+        f"{name}: {line[0][1]:.3g} at first, {line[-1][1]:.3g}{last.get(name, '')} at last"
+        for name, line in lines.items()
+    )
+    keys = "".join(_key(name, line, number, last.get(name, "")) for number, (name, line) in enumerate(lines.items()))
     return Html(
         f"<figure><figcaption>{esc(title)}</figcaption>{_open(PLOT_WIDTH, PLOT_HEIGHT, f'{title}. {said}')}"
         f'{grid}{drawn}</svg><ul class="keys">{keys}</ul></figure>'
     )
+
+
+def _band(x: Axis, y: Axis, band: Sequence[Band], number: int) -> str:
+    """Return a shaded interval; an end that nothing bounds reaches to the edge."""
+    low = [(games, y.low if low is None else low) for games, low, _ in band]
+    high = [(games, y.high if high is None else high) for games, _, high in band]
+    corners = "L".join(f"{x.at(games)} {y.at(value)}" for games, value in [*low, *reversed(high)])
+    return f'<path d="M{corners}z" class="band b{number % 6}"/>'
+
+
+def _last(band: Sequence[Band]) -> str:
+    """Return the last interval of a band."""
+    _, low, high = band[-1]
+    return f" ({spanned(low, high, 0)})" if low is not None or high is not None else " (no bound on either side)"
 
 
 def _line(x: Axis, y: Axis, line: Sequence[Sequence[float]], number: int) -> str:
@@ -145,10 +172,10 @@ def _line(x: Axis, y: Axis, line: Sequence[Sequence[float]], number: int) -> str
     return f'<g class="line c{number % 6}"><polyline points="{points}" stroke-dasharray="{shape}"/>{dots}</g>'
 
 
-def _key(name: str, line: Sequence[Sequence[float]], number: int) -> str:
+def _key(name: str, line: Sequence[Sequence[float]], number: int, last: str) -> str:
     stroke = f'<path d="M0 6H28" stroke-dasharray="{SHAPES[number % len(SHAPES)]}"/>'
     mark = f'<svg width="28" height="12" aria-hidden="true" class="line c{number % 6}">{stroke}</svg>'
-    return f"<li>{mark} {esc(name)}: {line[0][1]:.3g} → {line[-1][1]:.3g}</li>"
+    return f"<li>{mark} {esc(name)}: {line[0][1]:.3g} → {line[-1][1]:.3g}{last}</li>"
 
 
 def gauge(value: float, lower: float, upper: float, said: str) -> Html:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .bench_text import one_sided, signed, sprt_said
-from .page_charts import Axis, axis_head, curves, gauge, interval, point, shares
+from .bench_text import counts, one_sided, signed, sprt_said
+from .page_charts import Axis, Band, axis_head, curves, gauge, interval, point, shares
 from .page_html import Column, Html, definitions, esc, para, section, short, spanned, table
 
 Report = Mapping[str, Any]
@@ -20,6 +20,7 @@ PATHS = {
 }
 """How games of a player end, as the drawing colours them."""
 MEASURES = (
+    "rating",
     "strength",
     "nashconv",
     "nashconv_legal",
@@ -172,40 +173,56 @@ def _metagame(found: Report | None) -> Html:
 
 
 def _meetings(found: Sequence[Report]) -> Html:
-    rows = [[m["game"], m["one"], m["other"], *(" / ".join(map(str, seat)) for seat in m["seats"])] for m in found]
+    if not found:
+        return Html("")
+    rows = [
+        [m["game"], m["one"], m["other"], *(counts(seat) for seat in m["seats"]), counts(m["pairs"])] for m in found
+    ]
     columns = [Column(head, "t") for head in ("game", "A", "B")]
-    columns += [Column(f"A in seat {seat}") for seat in (0, 1)]
-    return table(columns, rows, "Meetings: games that A won / drew / lost") if rows else Html("")
+    columns += [Column(f"A in seat {seat}: won / drawn / lost") for seat in (0, 1)]
+    columns.append(Column("pairs in which A scored 0 / ½ / 1 / 1½ / 2"))
+    return table(columns, rows, "Meetings: games, and pairs of games of one deal")
 
 
 def conduct(report: Report) -> Html:
-    """Return how games went, player by player."""
-    columns = [Column("player", "t"), Column("", "g"), Column("games"), *map(Column, PATHS.values())]
-    columns += [Column(h) for h in ("truncated", "illegal replies", "moves", "tokens a reply", "characters a reply")]
-    columns.append(Column("seconds a move"))
-    rows = [
-        _conduct_row(name, player, report.get("timing", {}).get(name))
-        for name, player in report["standings"]["players"].items()
-    ]
+    """Return how games went, player by player, over all games and in each of several."""
+    found = report["standings"]
+    timing = report.get("timing", {})
+    games = found["players_by_game"] if len(found["players_by_game"]) > 1 else {}
     box = '<svg width="14" height="14" aria-hidden="true"><rect width="14" height="14" class="{}"/></svg>'
     keys = "".join(f"<li>{box.format(key)} {said}</li>" for key, said in PATHS.items())
     note = "Void games broke through nobody's doing and count for nobody. Truncated games are among the others."
     return section(
         "conduct",
         "How games went",
-        table(columns, rows, "How games went", is_headed=True),
+        _conduct_table("How games went", found["players"], timing),
         f'<ul class="keys">{keys}</ul>',
         para(note, "small"),
+        *(f"<h3>{esc(game)}</h3>{_conduct_table(game, players)}" for game, players in games.items()),
     )
 
 
-def _conduct_row(name: str, player: Report, seconds: float | None) -> list[object]:
-    counts = {key: player[key] for key in PATHS}
-    said = f"{name}: " + ", ".join(f"{count} {PATHS[key]}" for key, count in counts.items())
+def _conduct_table(title: str, players: Report, timing: Mapping[str, float] | None = None) -> Html:
+    """Return how games went; `timing` is of all games, and stands in the table of all games only."""
+    columns = [Column("player", "t"), Column("", "g"), Column("games"), *map(Column, PATHS.values())]
+    columns += [Column(h) for h in ("truncated", "illegal replies", "moves", "tokens a reply", "characters a reply")]
+    rows = [_conduct_row(name, player) for name, player in players.items()]
+    if timing is not None:
+        columns.append(Column("seconds a move"))
+        rows = [[*row, _took(timing.get(name))] for row, name in zip(rows, players, strict=True)]
+    return table(columns, rows, title, is_headed=True)
+
+
+def _took(seconds: float | None) -> str:
+    return "–" if seconds is None else "< 0.001" if seconds < 0.001 else f"{seconds:.3f}"
+
+
+def _conduct_row(name: str, player: Report) -> list[object]:
+    ended = {key: player[key] for key in PATHS}
+    said = f"{name}: " + ", ".join(f"{count} {PATHS[key]}" for key, count in ended.items())
     numbers = [player[key] for key in ("truncated", "illegal_replies", "moves")]
-    took = "–" if seconds is None else "< 0.001" if seconds < 0.001 else f"{seconds:.3f}"
-    means = (short(player["tokens_a_reply"]), short(player["characters_a_reply"]), took)
-    return [name, shares(counts, said), player["games"], *counts.values(), *numbers, *means]
+    means = (short(player["tokens_a_reply"]), short(player["characters_a_reply"]))
+    return [name, shares(ended, said), player["games"], *ended.values(), *numbers, *means]
 
 
 def exploitability(report: Report) -> Html:
@@ -303,10 +320,17 @@ def learning(report: Report) -> Html:
         curves(
             f"{measure.replace('_', ' ')}, over games",
             {name: run[measure] for name, run in found.items() if run.get(measure)},
+            {name: ends for name, run in found.items() if (ends := _band(run, measure))},
         )
         for measure in names
     ]
     return section("curves", "Learning curves", f'<div class="plots">{"".join(drawn)}</div>' if drawn else "")
+
+
+def _band(run: Mapping[str, Any], measure: str) -> list[Band]:
+    """Return the interval of a measure that has one, over games; None for an end that nothing bounds."""
+    ends = [dict(run.get(f"{measure}_{end}", [])) for end in ("low", "high")]
+    return [(games, ends[0].get(games), ends[1].get(games)) for games, _ in run.get(measure, [])] if any(ends) else []
 
 
 def broken(report: Report) -> Html:

@@ -6,24 +6,66 @@ what a best response would. Left out: several exploiters; the best of them would
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from sparring.agents import Agent
-from sparring.envs import Game
+from sparring.envs import Ending, Game
 
-from .episode import counted
-from .play import play
+from .runs import write_whole
 from .standings import mean_interval
-from .tournament import Entrant, Entry, said
+from .tournament import Entrant, Entry, Played, plan, said, tournament
 from .training import Anneal
 
 MATCH = 1000
-"""Games that are played after training, on deals that were not trained on."""
+"""Most games that are played after training, on deals that were not trained on; no more than were trained on."""
 MATCH_SEED = 1 << 33
 WARM_STEPS = 200
+"""Most steps of imitating random moves before training."""
+GAMES_A_STEP = 10
+"""Games of the budget that allow for one such step."""
 LR, KL = Anneal(2e-3, 1e-4), Anneal(0.1, 0.01)
 """Against a player that does not change there is nothing to circle around, so the pull to the start may be weak."""
+
+Watch = Callable[[str, int, int], None]
+"""Is told what is going on, how much of it is done, and how much there is."""
+
+
+class ProbeLog:
+    """A file with what every exploiter won, so that none is trained twice."""
+
+    def __init__(self, path: Path, header: Mapping[str, Any]) -> None:
+        """Read the file, if there is one. `header` says what makes games and players the same, as that of `MatchLog`.
+
+        Raises ValueError if the file is damaged.
+        """
+        self.path = path
+        self._header = json.loads(json.dumps(header))
+        self._found: list[dict[str, Any]] = []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        for number, line in enumerate(lines, 1):
+            try:
+                self._found.append(dict(json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"{path}, line {number} is damaged ({error}); remove that line") from error
+
+    def won(self, about: Mapping[str, Any]) -> list[float] | None:
+        """Return what was won in a probe of before, a mean a pair; None if there was none, or it failed."""
+        key = self._key(about)
+        same = (found["won"] for found in self._found if "won" in found and found.items() >= key.items())
+        return next(same, None)
+
+    def add(self, about: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+        """Keep what a probe found; returns when it is on the disk."""
+        self._found.append({**self._key(about), **found})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(self.path, "".join(json.dumps(record) + "\n" for record in self._found))
+
+    def _key(self, about: Mapping[str, Any]) -> dict[str, Any]:
+        return {**about, "identity": [self._header["games"][about["game"]], self._header["players"][about["player"]]]}
 
 
 def probe(
@@ -32,8 +74,10 @@ def probe(
     *,
     games: int,
     seed: int = 0,
+    retries: int = 0,
     level: float = 0.95,
-    say: Callable[[str], None] = print,
+    log: ProbeLog | None = None,
+    watch: Watch = lambda what, done, total: None,
 ) -> Iterator[dict[str, Any]]:
     """Train an exploiter against each player in each game, and yield what each wins.
 
@@ -42,33 +86,84 @@ def probe(
         entries: the games.
         games: to train on, each.
         seed: of the exploiter and its games.
+        retries: illegal replies that a seat may take back in a turn.
         level: of the interval of its mean reward.
-        say: gets a line for each.
+        log: what was found before, and is not looked for again; takes in what is found now.
+        watch: sees how each goes on.
     """
-    for entry in entries:
-        for entrant in entrants:
-            if entry.game is None or entrant.agent is None:
-                continue
-            say(f"an exploiter of {entrant.name} trains in {entry.label}")
-            about = {"game": entry.label, "player": entrant.name, "games": games}
-            try:
-                reward = exploit(entry.game, entrant.agent, games=games, seed=seed, level=level)
-                yield {**about, "reward": reward}
-            except Exception as error:  # noqa: BLE001
-                # Whatever the player or the game broke on, the other probes go on.
-                yield {**about, "none": said(error)}
+    due = [(entry, e) for entry in entries for e in entrants if entry.game is not None and e.agent is not None]
+    for number, (entry, entrant) in enumerate(due, 1):
+        about = {"game": entry.label, "player": entrant.name, "games": games, "seed": seed}
+        won = None if log is None else log.won(about)
+        found: dict[str, Any] = {"won": won}
+        if won is None:
+            where = f"{number} of {len(due)}, {entrant.name} in {entry.label}"
+            found = _try(entry, entrant, games=games, seed=seed, retries=retries, watch=_placed(watch, where))
+            if log is not None:
+                log.add(about, found)
+        yield {"game": entry.label, "player": entrant.name, "games": games, **_outcome(found, level)}
 
 
-def exploit(game: Game[Any], target: Agent, *, games: int, seed: int = 0, level: float = 0.95) -> dict[str, Any]:
-    """Return the mean reward of a fresh exploiter against `target`, over both seats, with its interval."""
-    agent = train_exploiter(game, target, games=games, seed=seed)
-    match = counted(play(game, (agent, target), games=MATCH, seed=seed + MATCH_SEED, swap=True))
-    if not match:
-        raise RuntimeError("every game against the exploiter was void")
-    return mean_interval([episode.rewards[episode.seated.index(0)] for episode in match], level)
+def _placed(watch: Watch, where: str) -> Watch:
+    return lambda what, done, total: watch(f"{where}: {what}", done, total)
 
 
-def train_exploiter(game: Game[Any], target: Agent, *, games: int, seed: int = 0) -> Agent:
+def _try(entry: Entry, entrant: Entrant, **terms: Any) -> dict[str, Any]:
+    assert entry.game is not None
+    assert entrant.agent is not None
+    try:
+        return {"won": exploit(entry.game, entrant.agent, **terms)}
+    except Exception as error:  # noqa: BLE001
+        # Whatever the player or the game broke on, the other probes go on.
+        return {"none": said(error)}
+
+
+def _outcome(found: Mapping[str, Any], level: float) -> dict[str, Any]:
+    if "none" in found:
+        return {"none": found["none"]}
+    return {"pairs": len(found["won"]), "reward": mean_interval(found["won"], level)}
+
+
+def exploit(
+    game: Game[Any],
+    target: Agent,
+    *,
+    games: int,
+    seed: int = 0,
+    retries: int = 0,
+    watch: Watch = lambda what, done, total: None,
+) -> list[float]:
+    """Return what a fresh exploiter wins a game against `target`, a mean for each pair of one deal, both seats.
+
+    Raises RuntimeError if no pair of games counts.
+    """
+    agent = train_exploiter(game, target, games=games, seed=seed, retries=retries, watch=watch)
+    players = [Entrant(name="exploiter", agent=agent), Entrant(name="target", agent=target)]
+    entries = [Entry(label=game.name, game=game)]
+    keys = plan(players, entries, pairs=max(min(MATCH, games) // 2, 1), seed=seed + MATCH_SEED)
+    won = []
+    for done, played in enumerate(tournament(players, entries, keys, retries=retries), 1):
+        watch("is played against", done, len(keys))
+        if all(episode.ending is not Ending.VOID for episode in played.episodes):
+            won.append(_won(played))
+    if not won:
+        raise RuntimeError(f"every game against the exploiter was void: {played.episodes[0].why}")
+    return won
+
+
+def _won(played: Played) -> float:
+    return statistics.fmean(episode.rewards[episode.players.index("exploiter")] for episode in played.episodes)
+
+
+def train_exploiter(
+    game: Game[Any],
+    target: Agent,
+    *,
+    games: int,
+    seed: int = 0,
+    retries: int = 0,
+    watch: Watch = lambda what, done, total: None,
+) -> Agent:
     """Return a tiny model trained by PPO against `target`, which stays as it is."""
     from sparring.agents import tiny_agent
 
@@ -78,14 +173,23 @@ def train_exploiter(game: Game[Any], target: Agent, *, games: int, seed: int = 0
     from .training import self_play, warm_start
 
     agent = tiny_agent(game, seed=seed, name="exploiter")
-    for _ in warm_start(game, agent, steps=WARM_STEPS, seed=seed + 2 * MATCH_SEED):
-        pass
+    steps = min(WARM_STEPS, games // GAMES_A_STEP + 1)
+    for done, _ in enumerate(warm_start(game, agent, steps=steps, seed=seed + 2 * MATCH_SEED), 1):
+        watch("learns the moves", done, steps)
     learner = Learner(agent, make_objective("ppo", kl=KL.start), lr=LR.start, seed=seed)
     rule = make_rule("ppo", learner, baseline=RoleBaseline(0.99))
     batch = max(min(512, games // 20), 1)
     schedules = {"lr": LR, "kl": KL}
-    for _ in self_play(
-        game, agent, rule, games=games, batch_games=batch, opponent=target, seed=seed, schedules=schedules
+    for generation in self_play(
+        game,
+        agent,
+        rule,
+        games=games,
+        batch_games=batch,
+        opponent=target,
+        seed=seed,
+        schedules=schedules,
+        retries=retries,
     ):
-        pass
+        watch("trains", generation.games, games)
     return agent

@@ -52,6 +52,7 @@ def standings(
         "anchor": anchored,
         "pairs": len(records),
         "players": {name: _player(records, name) for name in names},
+        "players_by_game": {game: _players(records, game) for game in games},
         "staked": sorted(staked),
         "ratings": ratings_table(results, anchored, level, staked),
         "by_game": {
@@ -154,16 +155,24 @@ def _plain(rating: Rating) -> Table:
 
 
 def meetings(records: Iterable[Record]) -> list[Table]:
-    """Return won, drawn and lost of every two players in every game, by the seat that the first of them held."""
+    """Return how every two players met in every game, as the first of them did.
+
+    `seats` has won, drawn and lost by the seat that it held, `pairs` how often it scored 0, 1/2, 1, 3/2 and 2 in the
+    two games of a pair; a pair with a void game has no score.
+    """
     found: dict[tuple[str, str, str], Table] = {}
     for record in records:
         _, game, one, other, _ = PairKey(*record["pair"])
-        empty = {"game": game, "one": one, "other": other, "seats": [[0, 0, 0], [0, 0, 0]]}
+        empty = {"game": game, "one": one, "other": other, "seats": [[0, 0, 0], [0, 0, 0]], "pairs": [0] * 5}
         table = found.setdefault((game, one, other), empty)
+        scores = []
         for played in counted_games([record]):
             seat = list(played["players"]).index(one)
             score = score_of(played) if seat == 0 else 1 - score_of(played)
             table["seats"][seat][{1.0: 0, 0.5: 1, 0.0: 2}[score]] += 1
+            scores.append(score)
+        if len(scores) == 2:
+            table["pairs"][round(2 * sum(scores))] += 1
     return list(found.values())
 
 
@@ -214,8 +223,15 @@ def _metagame(results: Sequence[Result], names: Sequence[str]) -> Table | None:
     }
 
 
+def _players(records: Iterable[Record], game: str) -> dict[str, Table]:
+    """Return how the games of one game went, for each who played it."""
+    played = [record for record in records if record["pair"][1] == game]
+    names = dict.fromkeys(name for record in played for name in PairKey(*record["pair"])[2:4])
+    return {name: _player(played, name) for name in names}
+
+
 def _player(records: Iterable[Record], name: str) -> Table:
-    """Return how the games of a player went and what it said, over all games."""
+    """Return how the games of a player went and what it said."""
     counts = dict.fromkeys(("won", "drawn", "lost_on_board", "lost_illegal", "truncated", "void"), 0)
     turns: list[Record] = []
     for game in (game for record in records for game in record["games"] if name in game["players"]):

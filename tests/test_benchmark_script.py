@@ -90,6 +90,22 @@ def test_a_benchmark_leaves_a_log_and_three_reports(main: Main, tmp_path: Path, 
     assert "data-ready" not in (tmp_path / "report.html").read_text().split("<script")[0]
 
 
+def test_a_terminal_of_80_columns_shows_the_tables_whole(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """One table of thirteen columns stood there as "pla... gam... dra..."."""
+    monkeypatch.setenv("COLUMNS", "80")
+    names = ["first-of-two-runs-with-long-names-1", "first-of-two-runs-with-long-names-2"]
+    words = ("--agents", *(f"{name}=random" for name in names), "optimal", "--pairs", "4")
+    assert main(*words, "--games", "KuhnPoker-v0", "TicTacToe-v0", "--out", tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    for title, heads in (("How games went", ("won", "drawn", "truncated", "void")), ("Replies", ("moves", "tokens a"))):
+        lines = shown.split(f"{title} ")[1].split("───")[0]
+        assert [head for head in ("player", *heads) if head not in lines] == []
+
+
 def test_the_same_words_give_the_same_report_and_play_nothing_twice(main: Main, tmp_path: Path) -> None:
     main(*SMALL, "--out", tmp_path / "a", "--in-flight", "3")
     main(*SMALL, "--out", tmp_path / "b")
@@ -186,16 +202,53 @@ def test_ctrl_c_shows_the_table_of_what_was_played(main: Main, unbroken: Path, t
     assert timeless(tmp_path) == timeless(unbroken)
 
 
-def test_ctrl_c_while_the_report_is_made_leaves_what_was_played(
-    main: Main, script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+@pytest.mark.parametrize("slow", ["exact", "regrets", "transcripts"])
+def test_ctrl_c_while_the_report_is_made_shows_what_was_played(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, slow: str
 ) -> None:
+    """Solving games comes after play and may take minutes; who had enough of it saw no table at all."""
+
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(script, "report", interrupted)
-    assert main(*SMALL, "--out", tmp_path) == 130
-    assert f"what was played is in {tmp_path}" in capsys.readouterr().err
-    assert len(records(tmp_path / "log.jsonl")) == 6
+    monkeypatch.setattr(f"sparring.selfplay.bench.{slow}", interrupted)
+    assert main(*TWO, "--pairs", "6", "--out", tmp_path) == 130
+    assert "Ratings, all games" in capsys.readouterr().out
+    assert "exact figures, regret and transcripts are left out" in (tmp_path / "report.md").read_text()
+    found = read(tmp_path)
+    assert (found["interrupted"], found["exact"], found["regret"], found["transcripts"]) == (True, {}, {}, [])
+    assert found["standings"]["pairs"] == 6
+    monkeypatch.undo()
+    assert main("--report", tmp_path / "log.jsonl", "--out", tmp_path) == 0
+    assert read(tmp_path)["exact"]["KuhnPoker-v0"]["random"]["nashconv"] > 0
+
+
+def test_exploiters_train_behind_the_report_and_what_they_found_is_kept(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Nothing was on the disk before the last of them was done, and all trained again when it was called again."""
+    trained: list[str] = []
+
+    def exploit(game: Any, target: Any, **_: Any) -> list[float]:
+        assert read(tmp_path)["standings"]["pairs"] == 6
+        trained.append(target.name)
+        if trained == ["random", "heuristic"]:
+            raise KeyboardInterrupt
+        return [0.0, 1.0, 0.5]
+
+    monkeypatch.setattr("sparring.selfplay.probe.exploit", exploit)
+    words = (*SMALL, "--probe", "40", "--level", "0.5", "--out", tmp_path)
+    assert main(*words) == 130
+    assert "an exploiter of random in KuhnPoker-v0 wins +0.500 (" in capsys.readouterr().out
+    (kept,) = read(tmp_path)["probe"]
+    assert (kept["player"], kept["pairs"], read(tmp_path)["interrupted"]) == ("random", 3, True)
+    assert main(*words) == 0
+    assert trained == ["random", "heuristic", "heuristic"]
+    assert [found["player"] for found in read(tmp_path)["probe"]] == ["random", "heuristic"]
+    assert read(tmp_path)["probe"][0] == kept
+    # Student's t of 2 degrees at 50 %: 0.816 times 0.5 / sqrt(3).
+    assert kept["reward"]["high"] == pytest.approx(0.5 + 0.8165 * 0.5 / 3**0.5, abs=1e-3)
+    assert "A fresh exploiter" in (tmp_path / "report.md").read_text()
 
 
 def test_a_sequential_test_stops_as_soon_as_it_is_decided(main: Main, tmp_path: Path) -> None:

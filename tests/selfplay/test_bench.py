@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from sparring.agents import LanguageModelAgent, ModelJudge, RandomAgent, make_judge, tiny_agent
+from sparring.agents import (
+    LanguageModelAgent,
+    ModelJudge,
+    OptimalAgent,
+    RandomAgent,
+    ScriptedAgent,
+    make_judge,
+    tiny_agent,
+)
 from sparring.agents.model_judge import FEATURES
 from sparring.envs import make, registry
 from sparring.envs.mlp import new_mlp
@@ -29,10 +37,12 @@ from sparring.selfplay.bench import (
     report,
     weights_hash,
 )
+from sparring.selfplay.bench_page import page
 from sparring.selfplay.bench_text import markdown
 from sparring.selfplay.match_log import LogError, check_same, pair_record
-from sparring.selfplay.probe import exploit, probe
+from sparring.selfplay.probe import ProbeLog, exploit, probe
 from sparring.selfplay.run_curves import curves, read_curves, run_folder
+from sparring.selfplay.standings import mean_interval
 from sparring.selfplay.tournament import Entrant, Entry, plan, tournament
 
 
@@ -219,12 +229,48 @@ def test_a_report_is_plain_data_and_what_did_not_work_is_in_its_table(run: Path)
     assert found["standings"]["metagame"] is None or "gone" not in found["standings"]["metagame"]["alpha_rank"]
 
 
+def test_a_game_of_several_has_its_own_table_where_something_went_wrong() -> None:
+    """Illegal replies in one game were lost in the sum over all games."""
+    folds = Entrant(name="folds", agent=ScriptedAgent(lambda prompt: "[fold]", name="folds"))
+    games = enter_games(["TicTacToe-v0", "KuhnPoker-v0", "Nim-v0"])
+    found = make_report([enter("random"), enter("heuristic")], games)
+    assert "## How games went," not in markdown(found)
+    found["standings"]["players_by_game"] |= make_report([enter("random"), folds], games[:1])["standings"][
+        "players_by_game"
+    ]
+    text = markdown(found)
+    assert re.findall(r"## How games went, (.*)", text) == ["TicTacToe-v0"]
+    assert "| folds | 8 | 0 | 0 | 0 | 8 | 0 | 0 |" in text
+    assert "How games went," not in markdown(make_report([enter("random"), folds], games[:1])), "one game is all games"
+
+
+def test_why_a_game_has_no_exact_figure_is_said_in_a_line() -> None:
+    found = make_report([enter("random"), enter("heuristic")], enter_games(["KuhnPoker-v0"]))
+    found["exact"]["Go-v0"] = {"none": "more than 100,000 states | \n<b>"}
+    text = markdown(found)
+    assert "- None in Go-v0: more than 100,000 states |  &lt;b>\n" in text
+    found["exact"].pop("KuhnPoker-v0")
+    assert "## Exploitability, exact\n\n- None in Go-v0" in markdown(found)
+    assert "## Exploitability" not in markdown({**found, "exact": {}})
+
+
+def test_the_scores_of_pairs_are_in_the_text() -> None:
+    found = make_report([enter("random"), enter("optimal")], enter_games(["TicTacToe-v0"]), pairs=9)
+    (met,) = found["standings"]["meetings"]
+    assert sum(met["pairs"]) == 9
+    assert met["pairs"][4] > 0
+    told = " / ".join(map(str, met["pairs"]))
+    assert f"| TicTacToe-v0 | optimal | random | {told} |" in markdown(found)
+    assert told in page(found)
+
+
 def test_the_random_player_can_be_exploited_in_kuhn_poker(monkeypatch: pytest.MonkeyPatch) -> None:
     """The best response to it wins 11/24, 0.458 a game over both seats; with this seed 2,000 games find much of it."""
     monkeypatch.setattr("sparring.selfplay.probe.WARM_STEPS", 40)
     monkeypatch.setattr("sparring.selfplay.probe.MATCH", 600)
-    found = exploit(make("KuhnPoker-v0"), RandomAgent(), games=2000, seed=1)
-    print(found)
+    won = exploit(make("KuhnPoker-v0"), RandomAgent(), games=2000, seed=1)
+    assert len(won) == 300
+    found = mean_interval(won, 0.95)
     assert found["low"] > 0.1
     assert found["low"] < 11 / 24
 
@@ -238,7 +284,52 @@ def test_a_probe_of_what_breaks_says_so_and_goes_on(monkeypatch: pytest.MonkeyPa
 
     players = [Entrant(name="broken", agent=Broken()), Entrant(name="gone", agent=None)]
     entries = [*enter_games(["KuhnPoker-v0"]), Entry(label="x", game=None)]
-    said: list[str] = []
-    (found,) = probe(players, entries, games=4, say=said.append)
+    (found,) = probe(players, entries, games=4)
     assert found == {"game": "KuhnPoker-v0", "player": "broken", "games": 4, "none": "OSError: no route"}
-    assert said == ["an exploiter of broken trains in KuhnPoker-v0"]
+
+
+def test_an_exploiter_is_measured_by_pairs_of_one_deal_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was measured by 1,000 games whatever the budget, of which no two were of one deal."""
+    monkeypatch.setattr("sparring.selfplay.probe.train_exploiter", lambda *_, **__: OptimalAgent())
+    seen: list[tuple[str, int, int]] = []
+    won = exploit(make("TicTacToe-v0"), RandomAgent(), games=20, watch=lambda *told: seen.append(told))
+    assert len(won) == 10
+    assert seen[-1] == ("is played against", 10, 10)
+    assert {2 * mean for mean in won} <= {-2, -1, 0, 1, 2}
+    # Who plays like the other, and draws nothing, wins with one deal in one seat what it loses in the other.
+    first = ScriptedAgent(lambda prompt: f"[{prompt.legal[0]}]")
+    monkeypatch.setattr("sparring.selfplay.probe.train_exploiter", lambda *_, **__: first)
+    assert exploit(make("KuhnPoker-v0"), first, games=4000, seed=5) == [0.0] * 500
+
+
+def test_what_a_probe_found_is_not_looked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[int] = []
+
+    def win(game: Any, target: Any, *, seed: int, **_: Any) -> list[float]:
+        trained.append(seed)
+        if target.name == "down":
+            raise OSError("no route")
+        return [0.0, 1.0, 1.0, 0.0]
+
+    monkeypatch.setattr("sparring.selfplay.probe.exploit", win)
+    players = [enter("random"), Entrant(name="down", agent=RandomAgent(name="down"))]
+    entries = enter_games(["KuhnPoker-v0", "TicTacToe-v0"])
+    path, about = tmp_path / "probe.jsonl", header(players, entries)
+
+    def probed(level: float = 0.95, **more: Any) -> list[dict[str, Any]]:
+        log = ProbeLog(path, {**about, **more})
+        return list(probe(players, entries, games=8, seed=3, level=level, log=log))
+
+    first = probed()
+    assert len(trained) == 4
+    assert [p["reward"]["mean"] for p in first if p["player"] == "random"] == [0.5, 0.5]
+    assert probed() == first
+    assert len(trained) == 6, "what failed is tried again, what was found is not"
+    narrow, wide = (p["reward"]["high"] - p["reward"]["low"] for p in (probed(0.5)[0], first[0]))
+    assert narrow < wide / 3
+    # Another player of the same name is another.
+    probed(players={"random": {"kind": "Other"}, "down": {}})
+    assert len(trained) == 12
+    path.write_text(path.read_text() + "{")
+    with pytest.raises(ValueError, match=r"probe\.jsonl, line 13 is damaged"):
+        probed()

@@ -104,7 +104,9 @@ def evil() -> dict[str, Any]:
     found["agents"][EVIL] |= {"broken": EVIL, "model": EVIL}
     found["games"][EVIL] = {"broken": EVIL}
     found["standings"]["void"] = {EVIL: 3}
-    found["curves"] = {EVIL: {"strength": [[0, 0.1], [10, 0.5]], f"game/{EVIL}": [[0, 1.0]]}}
+    found["standings"]["players_by_game"] |= {EVIL: found["standings"]["players"]}
+    rating = {"rating": [[0, 1.0], [10, 2.0]], "rating_low": [[10, 0.5]], "rating_high": [[0, 3.0]]}
+    found["curves"] = {EVIL: {"strength": [[0, 0.1], [10, 0.5]], f"game/{EVIL}": [[0, 1.0]], **rating}}
     found["exact"][EVIL] = {"none": EVIL}
     found["exact"]["KuhnPoker-v0"][EVIL] = {"none": EVIL}
     found["probe"] = [{"game": EVIL, "player": EVIL, "games": 1, "none": EVIL}]
@@ -204,6 +206,17 @@ def test_every_section_says_what_the_report_holds(plain: dict[str, Any]) -> None
     assert plain["versions"]["torch"] in words
 
 
+def test_how_games_went_is_told_of_each_game(plain: dict[str, Any]) -> None:
+    text = page(plain).split('<section id="conduct">')[1].split("</section>")[0]
+    for game, players in plain["standings"]["players_by_game"].items():
+        part = text.split(f"<h3>{game}</h3>")[1].split("</table>")[0]
+        for name, player in players.items():
+            row = part.split(f'<th scope="row" class="t">{name}</th>')[1].split("</tr>")[0]
+            cells = re.findall(r'<td class="n">([^<]*)</td>', row)
+            assert cells[:4] == [str(player[key]) for key in ("games", "won", "drawn", "lost_on_board")]
+    assert text.count("seconds a move") == 1
+
+
 def test_a_rating_without_a_bound_is_an_arrow_and_says_so(plain: dict[str, Any]) -> None:
     found = copy.deepcopy(plain)
     table = found["standings"]["by_game"]["TicTacToe-v0"]["players"]
@@ -242,6 +255,28 @@ def test_the_numbers_of_an_axis_do_not_run_into_each_other() -> None:
         ends = [(axis.at(t) - 3 * len(f"{t:g}"), axis.at(t) + 3 * len(f"{t:g}")) for t in ticks]
         assert all(right < left for (_, right), (left, _) in itertools.pairwise(ends))
         assert len(ticks) > 1
+
+
+def test_the_rating_of_a_run_is_drawn_with_its_band(plain: dict[str, Any]) -> None:
+    """The first measure has no lower bound, so that the band reaches to the bottom of the drawing there."""
+    rated = {
+        "rating": [[0, -50.0], [100, 100.0]],
+        "rating_low": [[100, 50.0]],
+        "rating_high": [[0, 20.0], [100, 150.0]],
+    }
+    unbounded = {"rating": [[0, 10.0], [100, 30.0]]}
+    text = page({**plain, "curves": {"a": unbounded, "mine": rated}})
+    (figure,) = re.findall(r"<figure>.*?</figure>", text)
+    (band,) = re.findall(r'<path d="M([^"]*)z" class="band b1"/>', figure)
+    line = re.findall(r'<polyline points="([^"]*)"', figure)[1]
+    (left, bottom), (right, low), (_, high), (_, start) = ((float(n) for n in p.split()) for p in band.split("L"))
+    (x0, y0), (x1, y1) = ((float(n) for n in p.split(",")) for p in line.split())
+    assert (x0, x1) == (left, right)
+    assert low - y1 == pytest.approx(y1 - high, abs=0.2), "50 and 150 lie as far from 100"
+    assert start < y0 < bottom == 176.0
+    assert "mine: -50 at first, 100 (+50 to +150) at last" in figure
+    assert "a: 10 at first, 30 at last" in figure
+    assert "rating_low" not in text
 
 
 def test_the_least_report_is_a_page_too() -> None:

@@ -64,7 +64,30 @@ def test_losses_by_illegal_replies_are_told_apart_and_void_games_count_for_nobod
 def test_meetings_are_told_by_seat() -> None:
     (met,) = standings([pair("a", "b", 1.0, 1.0), pair("a", "b", 0.0, -1.0, number=1)], RANGES)["meetings"]
     # a in seat 0: won, drew; in seat 1: lost, won.
-    assert met == {"game": "chess", "one": "a", "other": "b", "seats": [[1, 1, 0], [1, 0, 1]]}
+    assert met == {"game": "chess", "one": "a", "other": "b", "seats": [[1, 1, 0], [1, 0, 1]], "pairs": [0, 0, 1, 1, 0]}
+
+
+def test_pairs_are_counted_by_what_they_scored() -> None:
+    """For a: 0, 1/2, 1 as win and loss, 1 as two draws, 3/2, 2, and one that a void game spoils."""
+    told = [(-1.0, 1.0), (0.0, 1.0), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0), (1.0, -1.0)]
+    records = [pair("a", "b", first, second, number=n) for n, (first, second) in enumerate(told)]
+    records.append(pair("a", "b", 1.0, {"first": 0.0, "ending": "void"}, number=6))
+    (met,) = standings(records, RANGES)["meetings"]
+    assert met["pairs"] == [1, 1, 2, 1, 1]
+
+
+def test_how_games_went_is_told_of_each_game_too() -> None:
+    illegal = {"first": -1.0, "ending": "illegal", "offender": 0, "turns": [turn(0, problem="no_move")]}
+    void = {"first": 0.0, "ending": "void", "why": "down"}
+    records = [pair("a", "b", illegal, 1.0), pair("a", "b", 1.0, void, "poker"), pair("b", "c", 1.0, -1.0, "poker")]
+    table = standings(records, RANGES)
+    found = table["players_by_game"]
+    assert {game: list(players) for game, players in found.items()} == {"chess": ["a", "b"], "poker": ["a", "b", "c"]}
+    keys = ("won", "lost_on_board", "lost_illegal", "void", "games", "illegal_replies", "moves")
+    assert [found["chess"]["a"][key] for key in keys] == [0, 1, 1, 0, 2, 1, 2]
+    assert [found["poker"]["a"][key] for key in keys] == [1, 0, 0, 1, 1, 0, 2]
+    for name in "ab":
+        assert all(sum(found[g][name][key] for g in found) == table["players"][name][key] for key in keys)
 
 
 def test_games_of_stakes_are_rated_by_what_was_won() -> None:
