@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .game import Game
-from .talk import LEAST_HEARD, MOST_HEARD, heard, quoted, whole
+from .talk import LEAST_HEARD, MOST_HEARD, heard, quoted, room, whole
 from .word_forms import says
 from .word_lists import word_list
 
@@ -59,7 +59,7 @@ class DontSayIt(Game[DontSayItState]):
         self.heard = whole("heard", heard, LEAST_HEARD, MOST_HEARD)
         self.rules = RULES.format(turns=turns, heard=heard)
         self.max_turns = 2 * turns
-        self.max_prompt = len(self.rules) + 2 * turns * (heard + 20) + 300
+        self.max_prompt = len(self.rules) + 2 * turns * room(heard) + 300
         self._about = {word: self.list.about(word) for word in self.list.words}
 
     def deal(self, rng: np.random.Generator) -> DontSayItState:

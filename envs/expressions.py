@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from .quotes import enclosed
 from .tasks import Malformed
 
 MOST_LENGTH = 160
@@ -49,7 +50,8 @@ def parse(text: str) -> Expression:
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
-            raise Malformed(f"no expression has {text[at:].strip()[:8]!a} in it; use whole numbers, + - * and ()")
+            strange = enclosed(text[at:].strip()[:8])
+            raise Malformed(f"no expression has {strange} in it; use whole numbers, + - * and ()")
         if len(found[1]) > MOST_DIGITS:
             raise Malformed(f"a number has at most {MOST_DIGITS} digits")
         tokens.append(found[1])

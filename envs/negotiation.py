@@ -165,7 +165,7 @@ class Negotiation(Game[NegotiationState]):
             words["turn"].format(turn=turn + 1, turns=turns) + ("" if turn else words["none"]) for turn in range(turns)
         ]
         self.rules = self._rules()
-        self.max_prompt = 2500 + turns * (80 + MAX_MESSAGE * messages)
+        self.max_prompt = 2500 + turns * (80 + 2 * MAX_MESSAGE * messages)
 
     def deal(self, rng: np.random.Generator) -> NegotiationState:
         deals = scenarios(self.kinds, *self.items, self.total)

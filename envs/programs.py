@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TypeAlias
 
+from .quotes import enclosed
 from .tasks import Malformed
 
 Value: TypeAlias = "tuple[int, ...] | str"
@@ -116,7 +117,7 @@ def parse_program(text: str) -> Program:
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
-            raise Malformed(f"no program has {text[at:].strip()[:8]!a} in it")
+            raise Malformed(f"no program has {enclosed(text[at:].strip()[:8])} in it")
         tokens.append(found[1])
         at = found.end()
     program, end = _steps([*tokens, ""], 0, 0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .game import Game, pick_skin
-from .talk import LEAST_HEARD, MOST_HEARD, heard, quoted, whole
+from .talk import LEAST_HEARD, MOST_HEARD, heard, quoted, room, whole
 from .word_forms import fold, says
 from .word_lists import word_list
 
@@ -136,7 +136,7 @@ class Taboo(Game[TabooState]):
             common += self._texts["words"].format(words=", ".join(self.list.words))
         self.rules = (common + self._texts["role0"], common + self._texts["role1"])
         self.max_turns = 2 * turns
-        self.max_prompt = max(map(len, self.rules)) + 2 * turns * (heard + 20) + 200
+        self.max_prompt = max(map(len, self.rules)) + 2 * turns * room(heard) + 200
         self._hints = {word: self._hints_of(word) for word in self.list.words}
 
     def deal(self, rng: np.random.Generator) -> TabooState:

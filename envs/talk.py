@@ -29,6 +29,11 @@ def quoted(who: str, speech: str) -> str:
     return f"{who}: {enclosed(speech)}"
 
 
+def room(heard: int) -> int:
+    """Return the most characters of a line that shows a speech of `heard` characters; `enclosed` may double them."""
+    return 2 * heard + 20
+
+
 def whole(name: str, value: int, low: int, high: int) -> int:
     """Return a setting that must be a whole number from `low` to `high`; raise ValueError if it is not."""
     if type(value) is not int or not low <= value <= high:

@@ -155,7 +155,7 @@ class Trading(Game[TradingState]):
         self.messages = messages
         self._kinds = words["kinds"].split()
         self._said = Memo(self._speeches)
-        self.max_prompt = 2500 + turns * (80 + MAX_MESSAGE * messages)
+        self.max_prompt = 2500 + turns * (80 + 2 * MAX_MESSAGE * messages)
         self.rules = words["rules"].format(
             kinds=", ".join(self._kinds),
             prices=", ".join(map(str, PRICES)),

@@ -15,7 +15,7 @@ import numpy as np
 
 from .game import Game, how_to_answer
 from .knowledge import table
-from .talk import LEAST_HEARD, MOST_HEARD, heard, quoted, whole
+from .talk import LEAST_HEARD, MOST_HEARD, heard, quoted, room, whole
 from .word_forms import VOWELS, fold
 
 MOST_QUESTIONS = 40
@@ -108,9 +108,9 @@ class TwentyQuestions(Game[QuestionsState]):
         common = RULES.format(questions=questions, listed=listed, asking=asking, lies=LOSING[lies])
         self.rules = (common + ROLES[0], common + ROLES[1])
         self.max_turns = 2 * questions
-        longest = heard if free else max(map(len, self._moves))
+        longest = room(heard) if free else max(map(len, self._moves)) + 20
         known = sum(len(attribute) + 2 for attribute in self.table.attributes)
-        self.max_prompt = len(common) + questions * (longest + 20) + known + 300
+        self.max_prompt = len(common) + questions * (longest + len(UNCLEAR)) + known + 300
 
     def deal(self, rng: np.random.Generator) -> QuestionsState:
         return QuestionsState(self.table.things[int(rng.random() * len(self.table.things))])
