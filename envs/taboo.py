@@ -58,13 +58,27 @@ ENDINGS = {
     "found": "The defender guessed the secret word.",
     "drawn": "Nobody won in time.",
 }
-_GUESS = re.compile(
-    r"\bi know the word\b\W{0,8}(?:it\s{0,3}['’]?s|it is)\b\W{0,8}"
-    r"(?:(?:probably|perhaps|maybe|surely|certainly|definitely|clearly|obviously|likely|just|called)\b\W{1,8})?"
-    r"(?:(?:an?|the)\b\W{1,8})?((?:[^\W_]-){1,30}[^\W_](?![^\W_])|[^\W_]+)"
+_GAP = r"(?:[^\w.!?]|\.{2,5}){1,8}"
+"""What stands between two words of a sentence."""
+_HEDGE = (
+    "probably|possibly|perhaps|maybe|surely|certainly|definitely|clearly|obviously|likely|most|very|really|simply|just|"
+    "called|of course|i (?:think|guess|believe|suppose)"
 )
-_UNMEANT = re.compile(r"(?:\b(?:not|never|if|whether|wish|until|cannot|cant|dont|doubt)\b|n['’]t\b)[^.!?]{0,40}$")
+_SPELLED = r"[^\W_](?:(?:[-.·*][^\W_]){1,30}|(?:\s[^\W_]){2,30})(?![^\W_])"
+# A question claims nothing. What is hedged is passed over and not given back, so that "surely not a pear" is no guess.
+_GUESS = re.compile(
+    r"\bi know the word\b[^\w?]{0,8}(?:it\s{0,3}['’]?s|it is)\b\W{0,8}"
+    rf"(?:(?:{_HEDGE})\b{_GAP}(?=[^\W_])){{0,4}}+"
+    rf"(?!(?:not|never|no|hardly)\b{_GAP}[^\W_])"
+    rf"(?:(?!{_SPELLED})(?:an?|the)\b\W{{1,8}})?({_SPELLED}|[^\W_]+)"
+)
+_UNMEANT = re.compile(
+    r"(?:\b(?:not|never|nobody|hardly|unsure|if|whether|wish|suppose|until|cannot|cant|dont|doubt)\b|n['’]t\b)"
+    r"[^.!?]{0,40}$"
+)
 """What before a guess makes it none: "I don't think I know the word"."""
+_ANEW = re.compile(r"(?:[,:;—]|\bbut\b)\s*(?:(?:but|and|so|now)\b\W*)?$")
+"""What before a guess begins it anew, whatever stands before: "Don't worry, I know the word"."""
 HINT = "Let us talk about {topic}."
 ASIDES = ("Tell me more.", "What else can you say?")
 NAMED = "Do you mean the {word}?"
@@ -94,8 +108,9 @@ def guessed(speech: str) -> str | None:
     """
     folded = fold(speech)
     for found in _GUESS.finditer(folded):
-        if not _UNMEANT.search(folded[max(found.start() - 60, 0) : found.start()]):
-            return found[1].replace("-", "")
+        before = folded[max(found.start() - 60, 0) : found.start()]
+        if _ANEW.search(before) or not _UNMEANT.search(before):
+            return re.sub(r"[\W_]", "", found[1])
     return None
 
 

@@ -19,7 +19,6 @@ die dice|penny pence pennies|knife knives|wife wives|life lives|leaf leaves|loaf
 self selves|half halves|calf calves|wolf wolves|thief thieves|hoof hooves|scarf scarves|dwarf dwarves|sheaf sheaves
 wharf wharves|cactus cacti|fungus fungi|nucleus nuclei|radius radii|medium media|datum data|crisis crises|oasis oases
 axis axes|thesis theses|analysis analyses|criterion criteria|sheep sheep|deer deer|fish fish|series series
-stair stairs|scissor scissors|trouser trousers
 """
 # Words that are written in two ways; each brings the other along.
 SPELLINGS = """
@@ -45,7 +44,7 @@ wind wound|write wrote written|cut cut|cast cast|cost cost|hit hit|hurt hurt|let
 shut shut|split split|spread spread|wed wed
 """
 # A form that is made by rule and is another, commoner word.
-NOT_FORMS = {"fee": {"feed"}, "wee": {"weed"}, "even": {"evening"}}
+NOT_FORMS = {"fee": {"feed"}, "wee": {"weed"}, "even": {"evening"}, "news": {"new"}, "lens": {"len"}, "mars": {"mar"}}
 # Digits and signs that pass for a letter. None that ends a sentence: "Take a bow!" is no bowl.
 LOOKALIKES = {
     "a": "4@",
@@ -63,9 +62,11 @@ LOOKALIKES = {
 HOMOGLYPHS = str.maketrans("авсԁеѕіјӏкмпорԛгтиԝхуһαβεικνορτυχ", "abcdesijlkmnopqrtuwxyhabeiknoptux")
 # Small capitals, and the letters that flags and signs are made of.
 CAPITALS = str.maketrans(
-    dict(zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnoprstuvwyz", strict=True))
+    dict(zip("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnopqrstuvwyz", strict=True))
     | {chr(start + n): chr(97 + n) for start in (0x1F1E6, 0x1F170, 0x1F150) for n in range(26)}
 )
+FILLERS = "\u115f\u1160"
+"""Letters to Unicode, nothing to the eye; other fillers are forms of these."""
 _JOINT = r"[-_.·*~/\\^]{0,3}"
 """What may stand between the letters of a word within one piece of text. No apostrophe: "she'll" is not "shell"."""
 _SPELLED = re.compile(r"(?<![a-z0-9])[a-z0-9@$](?:[^a-z0-9@$']{1,3}[a-z0-9@$](?![a-z0-9]))+")
@@ -83,14 +84,17 @@ PARTICIPLES = {group[0]: group for group in _groups(VERBS)}
 
 @lru_cache(maxsize=4096)
 def inflections(word: str) -> frozenset[str]:
-    """Return the word and its inflections: plurals, and the verb forms in -s, -ed and -ing; in both its spellings.
+    """Return the word and its inflections: the other number, the verb forms in -s, -ed and -ing; in both its spellings.
 
     >>> sorted(inflections("berry"))
     ['berried', 'berries', 'berry', 'berrying']
     >>> "card" in inflections("car") or "caring" in inflections("car")
     False
+    >>> "stair" in inflections("stairs"), "theatre" in inflections("theaters"), "new" in inflections("news")
+    (True, True, False)
     """
-    return frozenset(form for spelling in OTHERS.get(word, [word]) for form in _forms(spelling))
+    numbers = (word, *_singulars(word))
+    return frozenset(form for one in numbers for spelling in OTHERS.get(one, [one]) for form in _forms(spelling))
 
 
 def _forms(word: str) -> frozenset[str]:
@@ -99,6 +103,18 @@ def _forms(word: str) -> frozenset[str]:
     if word.endswith("man"):
         forms.add(f"{word[:-2]}en")
     return frozenset(forms - NOT_FORMS.get(word, set()))
+
+
+def _singulars(word: str) -> frozenset[str]:
+    """Return what a plural may be the plural of: of "axes" both "ax" and "axe". Left out: plurals in -us and -is."""
+    if len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+        return frozenset()
+    words = {word[:-1]}
+    if word.endswith("ies"):
+        words.add(f"{word[:-3]}y")
+    if word.endswith(("ses", "xes", "zes", "shes", "ches", "oes")):
+        words.add(word[:-2])
+    return frozenset(words - NOT_FORMS.get(word, set()))
 
 
 def _plurals(word: str) -> tuple[str, ...]:
@@ -145,7 +161,7 @@ def fold(text: str) -> str:
     """
     apart = unicodedata.normalize("NFKD", text.casefold())
     # Marks, the invisible ones too, are no letters: nobody reads them as one.
-    letters = "".join(c for c in apart if unicodedata.category(c) not in ("Mn", "Me", "Cf"))
+    letters = "".join(c for c in apart if unicodedata.category(c) not in ("Mn", "Me", "Cf") and c not in FILLERS)
     return letters.translate(CAPITALS).translate(HOMOGLYPHS)
 
 
@@ -175,10 +191,11 @@ def _heard(pattern: re.Pattern[str], text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _patterns(word: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return patterns of the word's forms as whole words, and of the word anywhere in a run of single letters."""
+    """Return patterns of the word's forms as whole words, and of them anywhere in a run of single letters."""
     forms = sorted(map(fold, inflections(word)), key=lambda form: (-len(form), form))
     joined = "|".join(_JOINT.join(map(_letter, form)) for form in forms)
-    return re.compile(rf"(?<![a-z])(?:{joined})(?![a-z])"), re.compile("".join(map(_letter, fold(word))))
+    spelled = "|".join("".join(map(_letter, form)) for form in forms if len(form) > 2)
+    return re.compile(rf"(?<![a-z])(?:{joined})(?![a-z])"), re.compile(spelled)
 
 
 def _letter(letter: str) -> str:

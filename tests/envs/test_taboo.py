@@ -250,6 +250,23 @@ def test_what_the_recipe_says_of_the_best_reply_to_random_play() -> None:
         ("If only I know the word! It is hard.", None),
         ("I do not know. Aha! I know the word! It is apple.", "apple"),
         ("I'm not sure I know the word! It is odd. But I know the word! It is apple.", "apple"),
+        ("Don't worry, I know the word! It is apple.", "apple"),
+        ("It was not easy but I know the word! It is apple.", "apple"),
+        ("Nobody said I know the word! It is odd.", None),
+        ("Do I know the word? It is hard.", None),
+        ("I know the word! It is not an apple.", None),
+        ("I know the word! It is definitely not an apple.", None),
+        ("I know the word! It is most probably an apple.", "apple"),
+        ("I know the word! It is, I think, the apple.", "apple"),
+        ("I know the word! It is probably... apple.", "apple"),
+        # Words that hedge may be the secret word, in a list of one's own.
+        ("I know the word! It is perhaps. Or so.", "perhaps"),
+        ("I know the word! It is never.", "never"),
+        ("I know the word! It is a-p-p-l-e.", "apple"),
+        ("I know the word! It is a p p l e.", "apple"),
+        ("I know the word! It is a c-a-r.", "car"),
+        ("I know the word! It is c.a.r.", "car"),
+        ("I know the word! It is t-shirt.", "t"),
     ],
 )
 def test_what_is_a_guess_and_what_is_none(speech, guess):

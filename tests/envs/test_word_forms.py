@@ -117,12 +117,33 @@ def test_time_is_linear_in_the_text() -> None:
         ("A \u1d04\u1d00\u0280.", "car"),
         ("A \U0001f1e8\U0001f1e6\U0001f1f7.", "car"),
         ("A c\u00adar.", "car"),
+        ("A c\u115far.", "car"),
+        ("The \ua7afueen.", "queen"),
+        ("A jean, a glass, a potato.", "jeans"),
+        ("A jean, a glass, a potato.", "glasses"),
+        ("A jean, a glass, a potato.", "potatoes"),
+        ("One berry.", "berries"),
+        ("Two theaters.", "theatres"),
+        ("An axe.", "axes"),
+        ("s t a i r", "stairs"),
+        ("t-h-e-a-t-r-e", "theater"),
     ],
 )
 def test_other_numbers_spellings_and_letters_are_the_word(text, word):
     assert says(text, word)
 
 
-@pytest.mark.parametrize(("text", "word"), [("A star.", "stairs"), ("A taxi.", "axe"), ("Grains.", "gray")])
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("A star.", "stairs"),
+        ("A taxi.", "axe"),
+        ("Grains.", "gray"),
+        ("A new one.", "news"),
+        ("Bu, ga and gla.", "bus"),
+        ("Gla.", "glass"),
+        ("A din.", "tennis"),
+    ],
+)
 def test_other_words_are_not(text, word):
     assert not says(text, word)
