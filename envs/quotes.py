@@ -43,6 +43,9 @@ _ALIKE = str.maketrans(
         **dict.fromkeys("＜﹤〈⟨❮❬", "<"),
         **dict.fromkeys("＞﹥〉⟩❯❭", ">"),
         **dict.fromkeys("｜︱ǀ∣❘", "|"),
+        # Pieces of tall brackets, mathematical signs to Unicode.
+        **dict.fromkeys("⎡⎢⎣⎧⎨⎩⎰", "("),
+        **dict.fromkeys("⎤⎥⎦⎫⎬⎭⎱", ")"),
         "：": ":",
         # Nothing to the eye: a joiner, fillers, variation selectors.
         **dict.fromkeys(map(chr, (0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F)), ""),

@@ -50,6 +50,12 @@ def test_no_sign_of_unicode_that_is_a_bracket_or_a_quotation_mark_is_left():
             assert not set(shown) & set("[]"), hex(code)
 
 
+def test_no_piece_of_a_tall_bracket_is_left():
+    pieces = [c for c in map(chr, range(0x2300, 0x2400)) if re.match("(LEFT|RIGHT) .*BRACKET", unicodedata.name(c, ""))]
+    assert len(pieces) >= 12
+    assert {plain_signs(c) for c in pieces} == {"(", ")"}
+
+
 def test_no_sign_of_unicode_that_is_named_a_quotation_mark_is_left():
     named = re.compile(r"QUOTATION MARK|DOUBLE PRIME|DITTO MARK|PUNCTUATION GERSHAYIM|DOUBLE (ACUTE ACCENT|APOSTROPHE)")
     signs = [c for c in map(chr, range(0x80, sys.maxunicode + 1)) if named.search(unicodedata.name(c, ""))]
