@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sparring.envs import Game, Prompt, Reply
-from sparring.envs.tree import Floats, Tree, enumerate_tree
+from sparring.envs.tree import Floats, Tree, enumerate_tree, previous_slots
 
 from .players import pick
 from .sequence_form import equilibrium
@@ -56,6 +56,17 @@ class OptimalAgent:
         """
         return [self._solution(prompt.game).row(prompt) for prompt in prompts]
 
+    def can_play(self, game: Game[Any]) -> bool:
+        """Whether a game can be solved, without solving it: its positions can be listed, and are not too many."""
+        try:
+            tree = enumerate_tree(game, limit=self.limit)
+            self._check(game, tree)
+            if not tree.perfect_information:
+                previous_slots(tree)
+        except (ValueError, NotImplementedError):
+            return False
+        return True
+
     def _solution(self, game: Game[Any]) -> _Solution:
         kept = self._solved.get(id(game))
         if kept is None or kept[0]() is not game or kept[1] != game.show_legal:
@@ -84,6 +95,10 @@ class OptimalAgent:
 
     def _moves(self, game: Game[Any], tree: Tree[Any]) -> Floats:
         """Return the probability of each slot, [M]."""
+        self._check(game, tree)
+        return minimax(tree) if tree.perfect_information else equilibrium(tree)
+
+    def _check(self, game: Game[Any], tree: Tree[Any]) -> None:
         if np.abs(tree.rewards_S2.sum(axis=1)).max() > _TIE:
             raise ValueError(f"{game.name} is not zero-sum, so no play is best against everyone; choose another agent")
         if not tree.perfect_information and len(tree.prompts) > self.max_prompts:
@@ -92,7 +107,6 @@ class OptimalAgent:
                 f"{self.max_prompts:,}; raise max_prompts=, choose smaller settings (fewer dice, faces or "
                 "cards), or choose another agent"
             )
-        return minimax(tree) if tree.perfect_information else equilibrium(tree)
 
 
 class _Solution(NamedTuple):

@@ -16,7 +16,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,13 @@ from sparring.selfplay.runs import strict, write_whole
 from sparring.selfplay.sprt import Sprt
 from sparring.selfplay.standings import plain_label, score_of
 from sparring.selfplay.suites import find_suite, lack, manifest_hash
-from sparring.selfplay.tournament import Entrant, Entry, PairKey, plan, tournament
+from sparring.selfplay.tournament import Entrant, Entry, PairKey, Played, plan, tournament
 
 GAMES = ("KuhnPoker-v0",)
 """What is played where nothing is named."""
 DEFAULTS = {"pairs": 100, "seed": 0, "retries": 0, "probe": 0}
+IN_FLIGHT, IN_FLIGHT_OF_TEST = 256, 32
+"""A test that is decided drops the games in flight, so that it should have few."""
 FIXED = ("games", "skins", "hide_legal", "pairs", "seed", "retries", "baseline", "anchor", "judge")
 """What a suite sets."""
 PLAYED = ("pairs", "seed", "retries", "baseline", "judge", "probe")
@@ -76,7 +78,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--anchor", help="whose rating is 0; random if not given, and the mean where that does not play")
     add("--level", type=float, default=0.95, help="of the intervals")
     add("--retries", type=int, help="illegal replies that may be taken back in a turn; none if not given")
-    add("--in-flight", type=int, default=256, help="games played at once; it does not change them")
+    add("--in-flight", type=int, help="games played at once, which does not change them; 256, or 32 with --sprt")
     add("--suite", help="a standing suite, which sets games, skins, seed, pairs and opponents")
     add("--sprt", nargs=2, type=float, metavar=("LOW", "HIGH"), help="of two agents, is the second better? in Elo")
     add(
@@ -112,6 +114,8 @@ def settle(options: argparse.Namespace) -> None:
     for name, value in DEFAULTS.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
+    if options.in_flight is None:
+        options.in_flight = IN_FLIGHT if options.sprt is None else IN_FLIGHT_OF_TEST
     check_numbers(options)
     if options.sprt is not None and len(options.agents) != 2 and not options.report:
         raise ValueError("--sprt asks whether the second of two agents is better; give --agents A B")
@@ -182,15 +186,16 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     more: dict[str, Any] = {"interrupted": False}
     log = MatchLog(options.out / "log.jsonl", about)
     probes = ProbeLog(options.out / "probe.jsonl", about)
+    counted = set(keys)
     try:
-        play_all(options, console, players, entries, keys, log, test)
+        counted = play_all(options, console, players, entries, keys, log, test)
     except (KeyboardInterrupt, PlayerLeft):
         console.print("interrupted; this is what was played")
         more["interrupted"] = True
     finally:
         log.close()
     # In the order of the plan, whatever else the log holds, so that the same games give the same report.
-    records = [log.records[key] for key in keys if key in log.records]
+    records = [log.records[key] for key in keys if key in counted and key in log.records]
     if test is not None:
         more["sprt"] = about_test(test, players)
     make = partial(report, players, entries, records, log.headers, more=more)
@@ -345,10 +350,15 @@ def play_all(
     keys: Sequence[PairKey],
     log: MatchLog,
     test: Sprt | None,
-) -> None:
-    """Play the pairs that the log lacks or that were void, and stop early where a sequential test is decided."""
+) -> set[PairKey]:
+    """Play the pairs that the log lacks or that were void, and stop early where a sequential test is decided.
+
+    Returns what counts. Pairs that were over behind the one that decided a test are written down, for whoever plays on,
+    but do not count: they are those of short games.
+    """
     done = log.done
-    known = [done[key] for key in keys if key in done]
+    counted: set[PairKey] = set()
+    left: list[Played] = []
     bar = Progress(
         TextColumn("pairs"),
         BarColumn(),
@@ -358,14 +368,31 @@ def play_all(
         console=console,
     )
     with bar:
-        task = bar.add_task("pairs", total=len(keys), completed=len(known), note="")
-        for record in judged(test, players, known):
-            del record
-        if test is None or test.decision is None:
-            games = tournament(players, entries, keys, done=done, in_flight=options.in_flight, retries=options.retries)
-            for record in judged(test, players, logged(games, log, options.retries)):
-                del record
-                bar.update(task, advance=1, note="" if test is None else f"LLR {test.llr:+.2f}")
+        task = bar.add_task("pairs", total=len(keys), completed=sum(key in done for key in keys), note="")
+        terms = {"in_flight": options.in_flight, "retries": options.retries}
+        games = tournament(players, entries, keys, done=done, left=left, **terms)
+        fresh = logged(games, log, options.retries)
+        for record in judged(test, players, in_turn(keys, done, fresh)):
+            key = PairKey(*record["pair"])
+            counted.add(key)
+            bar.update(task, advance=key not in done, note="" if test is None else f"LLR {test.llr:+.2f}")
+        games.close()
+    for played in left:
+        log.add(played, retries=options.retries)
+    return counted
+
+
+def in_turn(
+    keys: Iterable[PairKey], done: Mapping[PairKey, dict[str, Any]], fresh: Iterator[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the pairs of a plan in its order, those that were played before and those that are played now."""
+    found = dict(done)
+    for key in keys:
+        # A game that cannot be dealt is told first, out of its turn.
+        while key not in found:
+            record = next(fresh)
+            found[PairKey(*record["pair"])] = record
+        yield found[key]
 
 
 def logged(games: Iterable[Any], log: MatchLog, retries: int) -> Iterator[dict[str, Any]]:

@@ -25,6 +25,7 @@ from sparring.agents import (
     LanguageModelAgent,
     MajorityJudge,
     ModelJudge,
+    OptimalAgent,
     PatientJudge,
     SwappedJudge,
     is_endpoint,
@@ -33,7 +34,7 @@ from sparring.agents import (
 )
 from sparring.envs import Game, Judge, judge_of, list_games, make, near, read_options
 
-from .findings import exact, regrets, skin_costs
+from .findings import exact, regrets, skin_costs, solved
 from .judged import is_judged, with_judge
 from .match_log import check_same, header_digest, replay
 from .run_curves import curves, model_folder
@@ -249,17 +250,20 @@ def report(
     labels = [entry.label for entry in entries if "judge" in abouts.get(entry.label, {})]
     judges = {label: {"judge": abouts[label]["judge"]} for label in labels}
     played_with = versions_of(headers, records)
-    said_of = [*notes, BRIEF] if is_brief else notes
+    agents = {e.name: {"broken": e.broken, **_merged(headers, "players").get(e.name, {})} for e in entrants}
+    exactly = exact(entrants, games) if is_exact and not is_brief else {}
+    listed = {label: game for label, game in games.items() if "none" not in exactly.get(label, {})}
+    said_of = [*notes, BRIEF] if is_brief else [*notes, *_optimal_note(agents, listed)]
     skins = {label: plain for label in games if (plain := plain_label(label)) != label}
     return {
         "games": {e.label: {"broken": e.broken, **judges.get(e.label, {})} for e in entries},
-        "agents": {e.name: {"broken": e.broken, **_merged(headers, "players").get(e.name, {})} for e in entrants},
+        "agents": agents,
         "versions": {name: ", ".join(found) for name, found in played_with.items()},
         "notes": [*said_of, *_version_notes(played_with), *_anchor_note(anchor, table), *_judge_notes(judges)],
         "seeds": sorted({record["pair"][0] for record in records}),
         "retries": sorted({record["retries"] for record in records}),
         "standings": table,
-        "exact": exact(entrants, games) if is_exact and not is_brief else {},
+        "exact": exactly,
         "regret": {} if is_brief else regrets(records, games, level),
         "skins": skin_costs(records, skins, ranges, table["staked"], level),
         "curves": curves(entrants),
@@ -275,6 +279,14 @@ def _anchor_note(anchor: str | None, table: Mapping[str, Any]) -> list[str]:
     if anchor is None or table["anchor"] == anchor:
         return []
     return [f"{anchor}, who would be at 0, has played no game that counts: the mean of the ratings is at 0."]
+
+
+def _optimal_note(agents: Mapping[str, Any], games: Mapping[str, Game[Any]]) -> list[str]:
+    """Return in which games perfect play could have been shown beside the others, where nobody entered it."""
+    if any(about.get("kind") == OptimalAgent.__name__ for about in agents.values()):
+        return []
+    found = solved(games)
+    return [f"The optimal player, which --agents optimal enters, could play {', '.join(found)}."] if found else []
 
 
 def versions_of(headers: Sequence[Mapping[str, Any]], records: Iterable[Record]) -> dict[str, list[str]]:

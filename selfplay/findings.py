@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparring.agents import Policy
-from sparring.agents.optimal import minimax
+from sparring.agents.optimal import OptimalAgent, minimax
 from sparring.agents.sweeps import Table, state_values
 from sparring.envs import Game, Match, read_move
 from sparring.envs.tree import NotEnumerable, Tree, enumerate_tree
@@ -41,6 +41,19 @@ def exact(entrants: Iterable[Entrant], games: Mapping[str, Game[Any]], *, limit:
             continue
         found[label] = {e.name: _nashconv(game, e, limit) for e in entrants if e.agent is not None}
     return found
+
+
+def solved(games: Mapping[str, Game[Any]], *, limit: int = LIMIT) -> list[str]:
+    """Return the games in which there is an optimal player."""
+    optimal = OptimalAgent(limit=limit)
+    return [label for label, game in games.items() if _plays(optimal, game)]
+
+
+def _plays(optimal: OptimalAgent, game: Game[Any]) -> bool:
+    try:
+        return optimal.can_play(game)
+    except Exception:  # noqa: BLE001 (a game's own failure, which its games show)
+        return False
 
 
 def _nashconv(game: Game[Any], entrant: Entrant, limit: int) -> dict[str, Any]:

@@ -150,14 +150,22 @@ class Lane:
         )
 
 
-def drive(indices: Sequence[int], start: Callable[[int, int], Lane], in_flight: int) -> Iterator[Episode]:
-    """Play the games that `start(index, number)` begins, at most `in_flight` at once; yield them in order."""
+def drive(
+    indices: Sequence[int],
+    start: Callable[[int, int], Lane],
+    in_flight: int,
+    finished: dict[int, Episode] | None = None,
+) -> Iterator[Episode]:
+    """Play the games that `start(index, number)` begins, at most `in_flight` at once; yield them in order.
+
+    `finished` holds, at any time, those that are over and wait for an earlier one.
+    """
     if in_flight < 1:
         raise ValueError(f"in_flight must be 1 or more, not {in_flight}")
     waiting = iter(indices)
     due = iter(indices)
     lanes: list[Lane] = []
-    finished: dict[int, Episode] = {}
+    finished = {} if finished is None else finished
     free = list(range(min(in_flight, len(indices))))
     next_due = next(due, None)
     while next_due is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -101,7 +101,8 @@ def tournament(
     done: Collection[PairKey] = (),
     in_flight: int = 256,
     retries: int = 0,
-) -> Iterator[Played]:
+    left: list[Played] | None = None,
+) -> Generator[Played]:
     """Play the pairs of a plan and yield each when both of its games are over, in order.
 
     The two games of a pair have one deal. What a player replies depends on the pair and the seat alone, not on what
@@ -114,6 +115,7 @@ def tournament(
         done: what was played before, and is not again.
         in_flight: games at once. It does not change the games.
         retries: illegal replies that a seat may take back in a turn.
+        left: gets, if the caller closes this early, the pairs that were over but waited for an earlier one.
     """
     players = {e.name: Guarded(e.agent, e.name) for e in entrants if e.agent is not None}
     games = {e.label: fenced(e.game) for e in entries if e.game is not None}
@@ -132,10 +134,19 @@ def tournament(
         lane.verdicts = verdicts
         return lane
 
-    episodes = drive(range(2 * len(todo)), start, in_flight)
-    for first, second in zip(episodes, episodes, strict=True):
+    def pair(first: Episode, second: Episode) -> Played:
         said = verdicts.pop(first.index), verdicts.pop(second.index)
-        yield Played(todo[first.index // 2], (first, second), said)
+        return Played(todo[first.index // 2], (first, second), said)
+
+    waiting: dict[int, Episode] = {}
+    episodes = drive(range(2 * len(todo)), start, in_flight, waiting)
+    try:
+        for first, second in zip(episodes, episodes, strict=True):
+            yield pair(first, second)
+    except GeneratorExit:
+        both = [index for index in sorted(waiting) if index % 2 == 0 and index + 1 in waiting]
+        if left is not None:
+            left += [pair(waiting[index], waiting[index + 1]) for index in both]
 
 
 def salt(key: PairKey) -> int:

@@ -138,3 +138,19 @@ def test_games_that_are_not_zero_sum_have_no_optimal_player():
     game = make("Goofspiel-v0", cards=3, hidden_bids=True, returns="total_points")
     with pytest.raises(ValueError, match=r"not zero-sum.*another agent"):
         list(rows(game, OptimalAgent()))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "agent", "plays"),
+    [
+        ("KuhnPoker-v0", {}, OptimalAgent(), True),
+        ("TicTacToe-v0", {}, OptimalAgent(), True),
+        ("ConnectFour-v0", {}, OptimalAgent(limit=2_000), False),
+        ("LiarsDice-v0", {"faces": 3}, OptimalAgent(max_prompts=100), False),
+        ("Goofspiel-v0", {"cards": 3, "hidden_bids": True, "returns": "total_points"}, OptimalAgent(), False),
+        ("Taboo-v0", {}, OptimalAgent(), False),
+    ],
+)
+def test_whether_a_game_can_be_played_is_known_before_it_is_solved(name, settings, agent, plays, monkeypatch):
+    monkeypatch.setattr("sparring.agents.optimal.equilibrium", None)
+    assert agent.can_play(make(name, **settings)) is plays

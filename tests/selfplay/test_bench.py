@@ -229,6 +229,24 @@ def test_a_report_is_plain_data_and_what_did_not_work_is_in_its_table(run: Path)
     assert found["standings"]["metagame"] is None or "gone" not in found["standings"]["metagame"]["alpha_rank"]
 
 
+def test_where_the_optimal_player_is_missing_is_said() -> None:
+    games = enter_games(["KuhnPoker-v0", "Taboo-v0", "TicTacToe-v0"])
+    told = "The optimal player, which --agents optimal enters, could play KuhnPoker-v0, TicTacToe-v0."
+    players = [enter("random"), enter("heuristic")]
+    found = make_report(players, games, pairs=1)
+    assert told in found["notes"]
+    assert told in markdown(found)
+    assert told in page(found)
+    found = make_report([enter("random"), enter("best=optimal")], games[:1], pairs=1)
+    assert not any("optimal player" in note for note in found["notes"])
+    # Without exact figures it is said as well, and a log tells who played.
+    about = header(players, games)
+    assert report(players, games, [], [about], is_exact=False)["notes"][0] == told
+    gone = [Entrant(name="best", agent=None)]
+    about["players"] = {"best": {"kind": "OptimalAgent"}}
+    assert not any("optimal player" in note for note in report(gone, games, [], [about])["notes"])
+
+
 def test_a_game_of_several_has_its_own_table_where_something_went_wrong() -> None:
     """Illegal replies in one game were lost in the sum over all games."""
     folds = Entrant(name="folds", agent=ScriptedAgent(lambda prompt: "[fold]", name="folds"))
