@@ -12,7 +12,7 @@ from .heuristic import HeuristicAgent
 from .judge_counts import report_of
 from .judge_wrappers import CachedJudge, CountedJudge, PatientJudge, SwappedJudge
 from .judges import AgentJudge, MajorityJudge, make_judge
-from .loading import AGENTS, make_agent
+from .loading import AGENTS, make_agent, settings_of
 from .optimal import OptimalAgent
 from .players import HumanAgent, PlayerLeft, RandomAgent, ScriptedAgent
 
@@ -59,6 +59,7 @@ __all__ = [
     "make_judge",
     "mix",
     "report_of",
+    "settings_of",
     "tiny_agent",
     "train_model_judge",
     "uniform",

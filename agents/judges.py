@@ -158,15 +158,12 @@ def _model(path: str, settings: dict[str, Any]) -> Judge:
 
 def _by(how: str, kind: str) -> Callable[[str, dict[str, Any]], Judge]:
     def make(spec: str, settings: dict[str, Any]) -> Judge:
-        from .loading import make_agent
+        from .loading import make_agent, settings_of
 
-        if not is_endpoint(spec):
-            agent = make_agent(spec, **_without(settings, "timeout"))
-            # Asked once more it would say the same: its noise is the case's own.
-            return _patient(AgentJudge(agent, by=how, name=f"{kind}:{spec}"), settings, is_void_final=True)
-        # Devices and types of numbers are the server's own, and it tries again by itself.
-        agent = make_agent(spec, **{key: settings[key] for key in ("temperature",) if key in settings})
-        return _patient(AgentJudge(agent, by=how, name=f"{kind}:{spec}"), settings, tries=1)
+        agent = make_agent(spec, **settings_of(spec, _without(settings, "timeout")))
+        judge = AgentJudge(agent, by=how, name=f"{kind}:{spec}")
+        # A server tries again by itself; a model asked once more says the same, for its noise is the case's own.
+        return _patient(judge, settings, **({"tries": 1} if is_endpoint(spec) else {"is_void_final": True}))
 
     return make
 

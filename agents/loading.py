@@ -7,7 +7,7 @@ on the hub. Left out: settings inside the name.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ AGENTS: dict[str, Callable[[], Agent]] = {
 }
 """The players that need no model, by the name that `make_agent` takes."""
 
+LOADED = ("device", "dtype", "attn_implementation", "trust_remote_code", "chat_template_kwargs", "batch_tokens")
+"""Settings of a model that is loaded here; where and how one on a server runs is the server's own."""
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -57,6 +59,20 @@ def make_agent(spec: str, **settings: Any) -> Agent:
     except OSError as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{_unknown(spec, close)} Nor could it be had from the hub: {reason}") from error
+
+
+def settings_of(spec: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings of language models that the player called `spec` has too, by the names it knows them by.
+
+    A loaded model has all; one on a server not those of `LOADED`; the others have none.
+    """
+    if spec in AGENTS:
+        return {}
+    if not is_endpoint(spec):
+        return dict(settings)
+    found = {name: value for name, value in settings.items() if name not in LOADED}
+    most = found.pop("max_new_tokens", None)
+    return found if most is None else {**found, "max_tokens": most}
 
 
 def _load(name_or_path: str, settings: dict[str, Any]) -> Agent:

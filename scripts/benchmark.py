@@ -27,7 +27,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 
-from sparring.agents import PlayerLeft
 from sparring.envs import near
 from sparring.selfplay.bench import (
     enter,
@@ -189,7 +188,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     counted = set(keys)
     try:
         counted = play_all(options, console, players, entries, keys, log, test)
-    except (KeyboardInterrupt, PlayerLeft):
+    except KeyboardInterrupt:
         console.print("interrupted; this is what was played")
         more["interrupted"] = True
     finally:
@@ -237,7 +236,7 @@ def probe_all(
             for one in probe(players, entries, **told, log=log, watch=watch):
                 found.append(one)
                 console.print(exploited(one), markup=False)
-    except (KeyboardInterrupt, PlayerLeft):
+    except KeyboardInterrupt:
         console.print("interrupted; exploiters that are done are kept")
         return {"probe": found, "interrupted": True}
     return {"probe": found}

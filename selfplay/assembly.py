@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sparring.agents import Agent, LanguageModelAgent, is_endpoint, make_agent, tiny_agent
+from sparring.agents import Agent, LanguageModelAgent, make_agent, settings_of, tiny_agent
 from sparring.agents.precision import compute_in
 from sparring.envs import Game, make, read_options
 
@@ -265,10 +265,7 @@ def make_ratings(settings: Settings, game: Game[Any], pool: OpponentPool | None,
 
 
 def _make_fixed(name: str, settings: Settings) -> Agent:
-    if not is_endpoint(name):
-        return make_agent(name, **loading(settings))
-    limit = {} if settings.max_new_tokens is None else {"max_tokens": settings.max_new_tokens}
-    return make_agent(name, temperature=settings.temperature, **limit)
+    return make_agent(name, **settings_of(name, loading(settings)))
 
 
 def make_guard(settings: Settings) -> Guard | None:

@@ -28,9 +28,9 @@ from sparring.agents import (
     OptimalAgent,
     PatientJudge,
     SwappedJudge,
-    is_endpoint,
     make_agent,
     make_judge,
+    settings_of,
 )
 from sparring.envs import Game, Judge, judge_of, list_games, make, near, read_options
 
@@ -56,22 +56,12 @@ def enter(spec: str, settings: Mapping[str, Any] | None = None) -> Entrant:
     if not equals or "/" in name or ":" in name:
         name, rest = spec, spec
     try:
-        agent = make_agent(model_folder(rest), **settings_for(rest, settings or {}))
+        agent = make_agent(model_folder(rest), **settings_of(rest, settings or {}))
     except Exception as error:
         if isinstance(error, ValueError) and is_word(rest):
             raise
         return Entrant(name=name, agent=None, broken=said(error), spec=rest)
     return Entrant(name=name, agent=agent, spec=rest)
-
-
-def settings_for(spec: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the settings that a player takes: a loaded model all, a server what it can be asked for."""
-    if spec in AGENTS:
-        return {}
-    if not is_endpoint(spec):
-        return dict(settings)
-    asked = {"temperature": "temperature", "max_new_tokens": "max_tokens"}
-    return {asked[name]: value for name, value in settings.items() if name in asked}
 
 
 def is_word(spec: str) -> bool:
