@@ -84,6 +84,22 @@ def test_a_run_that_is_left_and_taken_up_again_ends_the_same(method: str, keep: 
     assert weights[0] == weights[1]
 
 
+def test_earlier_selves_come_back_with_a_run(tmp_path: Path) -> None:
+    """Two generations in, a run that is taken up again holds the weights that voted in it, to the bit."""
+    settings = replace(SHORT, method=["self-training"], generations=3, keep="ensemble", out=str(tmp_path / "run"))
+    whole = EvolveRun(settings, say=lambda text: None)
+    list(whole.prepare())
+    for report in whole.evolve():
+        if report.generation == 2:
+            break
+    again = EvolveRun(EvolveSettings(resume=str(tmp_path / "run")), say=lambda text: None)
+    methods: list[Any] = [run.methods["self-training"][0] for run in (whole, again)]
+    before, after = (method.tensors() for method in methods)
+    assert len(methods[1].ensemble.members) == 2
+    assert before.keys() == after.keys()
+    assert all(after[name].equal(tensor) for name, tensor in before.items())
+
+
 def shortened(recipe: Path, **changes: Any) -> EvolveSettings:
     """The settings of a recipe, for a smaller model, with fewer of everything."""
     found = yaml.safe_load(recipe.read_text())

@@ -178,6 +178,18 @@ def test_signatures_know_sums_in_another_order():
     assert canonical(parse("(1 + 2) * 3")) != canonical(parse("1 + 2 * 3"))
 
 
+@pytest.mark.parametrize(("level", "top"), [(0, 10), (1, 100), (3, 10_000)])
+def test_sums_are_of_two_numbers_that_are_all_alike_likely(level, top):
+    """600 numbers: their mean is within five standard errors of the middle."""
+    family = make_family("addition")
+    rng = np.random.default_rng(5)
+    found = [int(n) for _ in range(300) for n in family.draw(rng, level).data[0].split(" + ")]
+    assert len(found) == 600
+    assert 0 <= min(found) < top / 20
+    assert max(found) < top
+    assert abs(np.mean(found) - (top - 1) / 2) < 5 * top / np.sqrt(12 * 600)
+
+
 def test_arithmetic_takes_only_proposals_of_its_level():
     family = Arithmetic()
     assert family.propose("4+5", 0).prompt == "Work out 4 + 5\nAnswer with the number alone."

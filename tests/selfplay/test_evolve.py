@@ -511,6 +511,18 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message
         SelfInstruct(**settings)
 
 
+def test_demonstrations_of_proposing_are_proposals_of_the_seed_tasks(desk: Desk, curriculum: Curriculum) -> None:
+    agent = tiny(desk)
+    seeds = curriculum.draw(ADD, 12, stream=TRAIN)
+    agent.max_new_tokens = 24
+    found = SelfInstruct(seeds=seeds).demonstrations(agent, curriculum.families, seed=0)
+    assert [f"{kept.method}, {kept.why}" for kept in found] == ["seed, it shows how to propose"] * 12
+    for task, kept in zip(seeds, found, strict=True):
+        family = curriculum.families[task.family]
+        assert family.propose(kept.text, task.level).prompt == task.prompt
+        assert kept.prompt.count(" + ") >= 8
+
+
 HOSTILE = [
     "__import__('os').system('touch owned') | 1 2",
     "open('/etc/passwd').read() | abc",
@@ -575,7 +587,8 @@ def test_a_policys_earlier_selves_vote(desk: Desk, curriculum: Curriculum) -> No
     ensemble.join(agent)
     ensemble.join(agent)
     assert len(ensemble.members) == 2
-    ensemble.members[0] = before
+    # The earlier self votes last, so that the policy must be given its own weights back.
+    ensemble.members[1] = before
     after = {name: p.detach().clone() for name, p in agent.model.named_parameters()}
     votes = ensemble.votes(agent, desk, tasks, seed=1)
     assert [set(said) for said in votes] == [{desk.families["arithmetic"].solve(task), "77"} for task in tasks]
