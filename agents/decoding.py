@@ -9,7 +9,7 @@ Shapes: B beams in the batch, N replies wanted, K beams after a step, V vocabula
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -55,6 +55,45 @@ class _Kept(NamedTuple):
     past: Past
 
 
+class _Slots:
+    """What is remembered for each slot. Slots may share what they hold, and its bytes count once."""
+
+    def __init__(self) -> None:
+        self._held: dict[Slot, _Kept] = {}
+        self._sharing: dict[int, int] = {}
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def values(self) -> Iterable[_Kept]:
+        return self._held.values()
+
+    def get(self, slot: Slot) -> _Kept | None:
+        return self._held.get(slot)
+
+    def put(self, slot: Slot, kept: _Kept) -> None:
+        self.drop(slot)
+        self._held[slot] = kept
+        sharing = self._sharing.get(id(kept), 0)
+        self._sharing[id(kept)] = sharing + 1
+        if not sharing:
+            self.bytes += kept.past.bytes
+
+    def drop(self, slot: Slot) -> None:
+        kept = self._held.pop(slot, None)
+        if kept is None:
+            return
+        self._sharing[id(kept)] -= 1
+        if not self._sharing[id(kept)]:
+            del self._sharing[id(kept)]
+            self.bytes -= kept.past.bytes
+
+    def forget(self, player: str) -> None:
+        for slot in [slot for slot, kept in self._held.items() if kept.player == player]:
+            self.drop(slot)
+
+
 class Decoder:
     """Samples from one model and remembers what it has read, until `flush`."""
 
@@ -79,13 +118,13 @@ class Decoder:
 
     def flush(self) -> None:
         """Forget everything that was read."""
-        self._slots: dict[Slot, _Kept] = {}
+        self._slots = _Slots()
         self._common: dict[str, Past] = {}
         self._first: dict[Asked, Tensor] = {}
 
     def forget(self, player: str) -> None:
         """Forget what was read for one player."""
-        self._slots = {slot: kept for slot, kept in self._slots.items() if kept.player != player}
+        self._slots.forget(player)
         self._common.pop(player, None)
         self._first = {asked: logp_V for asked, logp_V in self._first.items() if asked.player != player}
 
@@ -188,11 +227,9 @@ class Decoder:
 
     def _room(self) -> int:
         """Return how many of `cache_bytes` are not taken."""
-        held = (*(kept.past for kept in self._slots.values()), *self._common.values())
-        pasts = {id(past): past.bytes for past in held}
         some = next(iter(self._first.values()), None)
         first = 0 if some is None else len(self._first) * some.nbytes
-        return self.cache_bytes - sum(pasts.values()) - first
+        return self.cache_bytes - self._slots.bytes - sum(past.bytes for past in self._common.values()) - first
 
     def _remember(
         self, context: Context, said: list[Sampled], row_of_beam: Ints, asked: Sequence[tuple[int, Slot]]
@@ -205,7 +242,7 @@ class Decoder:
         if not self.cache_bytes or not asked:
             return
         for _, slot in asked:
-            self._slots.pop(slot, None)
+            self._slots.drop(slot)
         room = self._room()
         fits: dict[int, tuple[int, Ids]] = {}
         for beam in dict.fromkeys(beam for beam, _ in asked):
@@ -216,7 +253,9 @@ class Decoder:
             fits[beam] = (int(row_of_beam[beam]), ids)
         pasts = dict(zip(fits, context.pasts(list(fits.values())), strict=True))
         kept = {beam: _Kept(said[beam].asked.player, past) for beam, past in pasts.items()}
-        self._slots.update((slot, kept[beam]) for beam, slot in asked if beam in kept)
+        for beam, slot in asked:
+            if beam in kept:
+                self._slots.put(slot, kept[beam])
 
 
 def _worth_sharing(batch: list[Asked], known: list[int]) -> list[Asked]:

@@ -20,6 +20,8 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from .last_layer import last_columns
+
 Ids = tuple[int, ...]
 
 SHARE_FROM = 8
@@ -127,15 +129,16 @@ class Context:
         seen_B1 = self.is_token_BT.sum(1, keepdim=True)
         position_BC = (seen_B1 + is_token_BC.cumsum(1) - 1).clamp(min=0)
         self.is_token_BT = torch.cat([self.is_token_BT, is_token_BC], 1)
-        return self.model(
-            input_ids=ids_BC.to(self.device),
-            attention_mask=self.is_token_BT,
-            position_ids=position_BC,
-            past_key_values=self.cache,
-            use_cache=True,
-            logits_to_keep=keep,
-            **({"output_hidden_states": True} if states else {}),
-        )
+        with last_columns(self.model, keep):
+            return self.model(
+                input_ids=ids_BC.to(self.device),
+                attention_mask=self.is_token_BT,
+                position_ids=position_BC,
+                past_key_values=self.cache,
+                use_cache=True,
+                logits_to_keep=keep,
+                **({"output_hidden_states": True} if states else {}),
+            )
 
     @property
     def token_bytes(self) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +44,7 @@ class Outcome(NamedTuple):
     @property
     def mean(self) -> float:
         """The mean return, in rewards."""
-        return float(np.mean(self.returns))
+        return fmean(self.returns)
 
 
 class Fork(NamedTuple):
@@ -182,7 +183,7 @@ def leave_one_out_samples(forks: Iterable[Fork], *, rollouts: int = 1) -> Iterat
                 "give the rollouts of branch() and all its games, or take forks by='prompt' with rollouts=1"
             )
         # R_i - (sum - R_i) / (n - 1) = (R_i - mean) n / (n - 1), for means over rollouts as for single returns.
-        mean, unit = float(np.mean(returns)), samples / (samples - 1)
+        mean, unit = fmean(returns), samples / (samples - 1)
         for outcome in fork.outcomes:
             sample = Sample(outcome.reply, (outcome.mean - mean) * unit)
             yield from [sample] * len(outcome.returns)

@@ -49,6 +49,7 @@ OLD = {"initializer_range": 0.2, "bos_token_id": None, "eos_token_id": 2}
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", COMMON),
     "llama_eager": ("Llama", COMMON | {"attn_implementation": "eager"}),
+    "qwen2": ("Qwen2", COMMON),
     "qwen3": ("Qwen3", COMMON | {"head_dim": 8}),
     "gpt2": ("GPT2", OLD | {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}),
     "deepseek": ("DeepseekV3", COMMON | LATENT),
