@@ -14,7 +14,7 @@ from sparring.agents import Agent, LanguageModelAgent
 from sparring.envs import Game
 
 from .branch import branch
-from .episode import Episode
+from .episode import Episode, counted
 
 MAX_ATTEMPTS = 100
 """Batches of stems that are played before a learner without a turn is given up."""
@@ -104,24 +104,33 @@ class _Rollout:
         return self._agent
 
     def _forks(self, agent: LanguageModelAgent, groups: int, width: int) -> list[Episode]:
-        """Return the branches of `groups` stems; those in which the learner has no turn are replaced."""
+        """Return the branches of `groups` stems; those without a turn of the learner or an outcome are replaced."""
         found: list[Episode] = []
-        size = width * self.games["rollouts"]
+        rollouts = self.games["rollouts"]
+        size = width * rollouts
         for _ in range(MAX_ATTEMPTS):
             stems = groups - len(found) // size
             if not stems:
                 return found
             seats = (agent, agent if self.opponent is None else self.opponent)
-            found += branch(self.game, seats, stems=stems, width=width, first=self._next_stem, **self.games)
+            played = list(branch(self.game, seats, stems=stems, width=width, first=self._next_stem, **self.games))
             self._next_stem += stems
-        raise RuntimeError(f"the learner had no turn in {MAX_ATTEMPTS} batches of {self.game.name}; check its opponent")
+            for start in range(0, len(played), size):
+                stem = played[start : start + size]
+                # TRL takes whole groups, so a reply of which nothing came takes the others with it.
+                if all(counted(stem[at : at + rollouts]) for at in range(0, size, rollouts)):
+                    found += stem
+        raise RuntimeError(
+            f"in {MAX_ATTEMPTS} batches of {self.game.name} the learner had no turn, or games were void; check its "
+            "opponent and its judge"
+        )
 
 
 def _grpo_rows(episodes: Sequence[Episode], rollouts: int) -> dict[str, list[Any]]:
     """Return one row a candidate reply, whose `rollouts` games stand together."""
     rows: dict[str, list[Any]] = {"prompt_ids": [], "completion_ids": [], "logprobs": [], "reward": []}
     for start in range(0, len(episodes), rollouts):
-        games = episodes[start : start + rollouts]
+        games = counted(episodes[start : start + rollouts])
         forked = [episode.turns[episode.fork[1]] for episode in games if episode.fork]
         reply = forked[0].reply
         rows["prompt_ids"].append(list(reply.prompt_ids))

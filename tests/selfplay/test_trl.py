@@ -8,7 +8,7 @@ import math
 import random
 import socket
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import torch
 
-from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, tiny_agent
-from sparring.envs import Game, make
+from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, tiny_agent, uniform
+from sparring.envs import Ending, Game, make
 from sparring.selfplay import Episode, play
 from sparring.selfplay.branch import branch
 from sparring.selfplay.pairs import Labelled, Pair, Weighted
@@ -513,6 +513,49 @@ def test_a_row_is_paid_the_mean_of_its_rollouts() -> None:
     logits = agent.model.eval()(torch.tensor([[*fork, *rows["completion_ids"][0]]])).logits[0, len(fork) - 1 : -1]
     logp = torch.log_softmax(logits, -1).gather(1, torch.tensor(rows["completion_ids"][0])[:, None])[:, 0]
     assert logp.tolist() == pytest.approx(rows["logprobs"][0], abs=1e-4)
+
+
+class Patchy:
+    """Cannot be reached in some games; shouts in the others."""
+
+    name = "patchy"
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
+        gone = [uniform(prompt.noise) < self.share for prompt in prompts]
+        return [Reply(text="", fault="no route") if g else Reply(text="OPPONENT") for g in gone]
+
+
+@pytest.mark.parametrize("rollouts", [1, 2])
+def test_void_games_pay_nobody_and_groups_stay_whole(monkeypatch: pytest.MonkeyPatch, rollouts: int) -> None:
+    """A void game is worth 0 to both; counted as a draw it would teach that what led to it is neither good nor bad."""
+    agent = tiny_agent(Babel(), corpus_games=5, hidden=16, max_new_tokens=3, stop=())
+    played: list[Episode] = []
+
+    def watched(*args: Any, **rest: Any) -> Iterator[Episode]:
+        for episode in branch(*args, **rest):
+            played.append(episode)
+            yield episode
+
+    monkeypatch.setattr("sparring.selfplay.trl_rollout.branch", watched)
+    rollout = make_rollout_func(Babel(), Patchy(0.4), seed=1, rollouts=rollouts, max_new_tokens=3, stop=())
+    rows = rollout(["a game"] * 12, fake_trainer(agent, 2))
+    assert {len(rows[name]) for name in ("prompt_ids", "completion_ids", "logprobs", "reward")} == {12}
+    samples = [played[at : at + rollouts] for at in range(0, len(played), rollouts)]
+    left = [[e.rewards[e.turns[e.fork[1]].seat] for e in games if e.ending is not Ending.VOID] for games in samples]
+    expected = [sum(r) / len(r) for a, b in zip(left[::2], left[1::2], strict=True) if a and b for r in (a, b)]
+    assert len(left) > len(expected) == 12
+    assert rows["reward"] == pytest.approx(expected)
+
+
+def test_where_every_game_is_void_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparring.selfplay.trl_rollout.MAX_ATTEMPTS", 3)
+    agent = tiny_agent(Babel(), corpus_games=5, hidden=16, max_new_tokens=3, stop=())
+    rollout = make_rollout_func(Babel(), Patchy(1.0), max_new_tokens=3, stop=())
+    with pytest.raises(RuntimeError, match="games were void; check its opponent and its judge"):
+        rollout(["a game"] * 4, fake_trainer(agent, 2))
 
 
 def test_half_groups_are_refused(tiny: LanguageModelAgent) -> None:
