@@ -107,8 +107,8 @@ RUNS: dict[str, dict[str, Settings]] = {
         # Two processes, because most of a large batch is playing, which they share.
         "long": LEDUC
         | REBEL
-        | {PROCESSES: 2, "games": 1_640_000, "batch_games": 2048, "in_flight": 2048}
-        | {"beta": 0.5, "beta_end": 0.18, "ema_decay": 0.99},
+        | {PROCESSES: 2, "games": 2_560_000, "batch_games": 2048, "in_flight": 2048}
+        | {"beta": 0.5, "beta_end": 0.18, "ema_decay": 0.995, "measure_every": 50},
     },
 }
 """Settings of scripts/train.py, by game and arm; what is not said is its default. `PROCESSES` is torchrun's."""
