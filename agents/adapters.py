@@ -224,7 +224,8 @@ def _tokens(name: str, x: Tensor, rows: list[int | None]) -> list[int]:
 
 def _add(out_NO: Tensor, x_NI: Tensor, delta: _Delta, scale: float) -> None:
     low_NR = x_NI.to(delta.down_RI.dtype) @ delta.down_RI.T
-    if out_NO.dtype == low_NR.dtype:
+    # Under autocast products are in its type, whatever the adapter's; what works in place is left alone by it.
+    if out_NO.dtype == low_NR.dtype == delta.up_OR.dtype:
         out_NO.addmm_(low_NR, delta.up_OR.T, alpha=scale)
     else:
         out_NO += low_NR @ delta.up_OR.T * scale

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from .guard import Guard
 from .guard_rules import ANY, DEFAULTS, Action, changed_rules
 from .judged import with_judge
 from .learner import Learner, Objective, Report
-from .pairs import labelled, pairs, winners
+from .pairs import Labelled, Pair, Weighted, labelled, pairs, winners
 from .pool import OpponentPool
 from .processes import Processes
 from .rules import Rule, make_objective, make_rule
@@ -212,12 +213,15 @@ def _trl_rule(settings: Settings, learner: Learner, baseline: RoleBaseline, out:
         learner.updates += 1
         if not items:
             return {"turns": 0}
+        batch_size = max(2, len(items) // settings.minibatches)
+        rows = min(batch_size, max(2, settings.batch_tokens // max(map(_tokens, items))))
         found = trl_update(
             kind,
             learner.agent,
             items,
             lr=learner.lr,
-            batch_size=max(2, len(items) // settings.minibatches),
+            batch_size=rows,
+            gradient_accumulation_steps=math.ceil(batch_size / rows),
             output_dir=out / "trl",
             beta=vars(learner.objective).get("beta", settings.beta),
             epochs=settings.epochs,
@@ -229,6 +233,12 @@ def _trl_rule(settings: Settings, learner: Learner, baseline: RoleBaseline, out:
     branched = kind == "dpo" and settings.groups == "branch"
     width, rollouts = (settings.width, settings.rollouts) if branched else (0, 1)
     return Rule(learner=learner, learn=learn, width=width, rollouts=rollouts)
+
+
+def _tokens(item: Pair | Labelled | Weighted) -> int:
+    """Return how many tokens a row of TRL's is; a pair is two."""
+    replies = (item.chosen, item.rejected) if isinstance(item, Pair) else (item.reply,)
+    return sum(len(reply.prompt_ids) + len(reply.ids) for reply in replies)
 
 
 def make_opponent(settings: Settings, player: LanguageModelAgent) -> Agent | OpponentPool | None:

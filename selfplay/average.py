@@ -22,13 +22,15 @@ class Average:
             raise ValueError(f"the decay of an average must be 0 or more and below 1, not {decay}")
         self.weights = {name: weight.detach() for name, weight in weights.items()}
         self.decay = decay
-        self.average = {name: weight.clone() for name, weight in self.weights.items()}
+        # In float32 at least: in bfloat16 small steps towards the weights would be rounded away.
+        self.average = {name: _wide(weight).clone() for name, weight in self.weights.items()}
 
     @torch.no_grad()
     def update(self, count: int) -> None:
         """Take in the weights after `count` updates; early on the average follows faster, so as to forget the start."""
         decay = min(self.decay, count / (count + 9))
-        torch._foreach_lerp_(list(self.average.values()), list(self.weights.values()), 1 - decay)
+        weights = [_wide(weight) for weight in self.weights.values()]
+        torch._foreach_lerp_(list(self.average.values()), weights, 1 - decay)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -55,3 +57,7 @@ class Average:
         """Take over what `tensors` returned."""
         for name, tensor in self.average.items():
             tensor.copy_(tensors[name])
+
+
+def _wide(weight: Tensor) -> Tensor:
+    return weight.to(torch.promote_types(weight.dtype, torch.float32))

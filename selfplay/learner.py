@@ -34,7 +34,8 @@ from .states import load_optimizer, optimizer_settings, optimizer_tensors
 
 Report = dict[str, float]
 """Named measures of an update. Always there: `turns` (items learned from), `loss` (mean over them, on the first pass),
-`grad_norm` (before it was shortened, of the first step) and `steps`. A gradient that is not finite ends the update
+`grad_norm` (before it was shortened, of the first step; of the policy
+alone where the critic is separate) and `steps`. A gradient that is not finite ends the update
 without a step, and is the `grad_norm`. Where replies were sampled, `mismatch` and `mismatch_mean`: the largest and mean
 |log p(learner) - log p(sampler)| of a token in the first minibatch, before the first step, over distinct replies."""
 
@@ -107,12 +108,12 @@ class Learner:
             objective: what is minimised; None is `PolicyGradient()`.
             lr: learning rate of AdamW.
             epochs: passes over the items of an update.
-            minibatches: steps a pass; the items are shuffled if there are several.
+            minibatches: steps a pass, one an item at most; the items are shuffled if there are several.
             kl_stop: nats a token from the sampler beyond which no more steps are taken in an update; None: never.
             anchor_every: updates after which the reference catches up; 0 keeps the first policy for good.
             critic: trained along with the policy where the objective asks for it.
             critic_lr: its learning rate; None: that of the policy.
-            max_grad_norm: gradients longer than this are shortened to it.
+            max_grad_norm: gradients longer than this are shortened to it; a separate critic's by itself.
             betas: of AdamW. The first is 0 because in self-play momentum turns rotation into growing cycles.
             weight_decay: of AdamW.
             ema_decay: an update, of the average of the policy's weights that `averaged` gives; 0 keeps none.
@@ -304,14 +305,14 @@ class Learner:
 
     def _parts(self, items: list[Any]) -> Iterator[tuple[int, list[Any]]]:
         """Yield (epoch, items of one step)."""
-        if self.minibatches > len(items):
-            raise ValueError(f"{self.minibatches} minibatches cannot be made of {len(items)} items; lower minibatches")
+        # How many items there are may shrink as the policy sharpens: pairs, for one, need outcomes that differ.
+        minibatches = min(self.minibatches, len(items))
         rng = np.random.Generator(np.random.Philox(key=[self.seed, self.updates]))
         for epoch in range(self.epochs):
-            if self.minibatches == 1:
+            if minibatches == 1:
                 yield epoch, items
                 continue
-            for part in np.array_split(rng.permutation(len(items)), self.minibatches):
+            for part in np.array_split(rng.permutation(len(items)), minibatches):
                 yield epoch, [items[i] for i in part]
 
     def _pass(self, objective: Objective, items: Sequence[Any], tally: Tally, *, compare: bool = False) -> None:
@@ -368,9 +369,13 @@ class Learner:
 
     def _step(self) -> float:
         """Take a step, unless the gradient is not finite; returns its norm, which is the same in every process."""
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        self.processes.add_up(parameters)
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm))
+        groups = [group["params"] for group in self.optimizer.param_groups]
+        self.processes.add_up([p for group in groups for p in group])
+        if self.critic is None or not self.critic.separate:
+            groups = [[p for group in groups for p in group]]
+        # A model of the critic's own has a length of its own: large errors of values must not shorten the policy's.
+        norms = [float(torch.nn.utils.clip_grad_norm_(group, self.max_grad_norm)) for group in groups]
+        norm = next((n for n in norms if not math.isfinite(n)), norms[0])
         if not math.isfinite(norm):
             # One such step makes every weight and the optimizer's memory NaN for good.
             return norm

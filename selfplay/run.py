@@ -36,7 +36,7 @@ from .recorder import Recorder
 from .rules import Rule
 from .run_state import RunState, Tensors
 from .runs import RunFolder, free_folder
-from .settings import Settings
+from .settings import Settings, check_file
 from .settings_checks import check, check_together
 from .snapshots import AdapterSnapshots
 from .start import Start, largest_weight
@@ -377,4 +377,5 @@ def _reopen(settings: Settings) -> tuple[RunFolder, Settings]:
     unknown = config.keys() - {f.name for f in fields(Settings)}
     if unknown:
         raise ValueError(f"{folder.path} is of another version: its config.yaml has {min(unknown)}")
+    check_file(folder.path / "config.yaml", strings=False)
     return folder, Settings(**config)

@@ -91,7 +91,7 @@ class Settings:
     entropy_end: float = setting(0.0, "weight of the entropy bonus at the end")
     kl: float = setting(1.0, "weight of the KL to the lagged copy at the start")
     kl_end: float | None = setting(None, "weight of the KL at the end; 0.07 of kl if not given")
-    kl_estimator: str = setting("exact", "exact (whole vocabulary), k2, k3 (sampled tokens) or k1 (taken off rewards)")
+    kl_estimator: str = setting("exact", "exact (whole vocabulary), k2, k3 (sampled tokens), k1 (off advantages)")
     kl_target: float | None = setting(None, "nats a token that the weight of the KL, at first kl, is steered to")
     kl_horizon: int = setting(10_000, "of kl_target: turns over which the weight changes by a fifth at most")
     anchor_every: int | None = setting(
@@ -178,8 +178,8 @@ def read_numbers(pairs: Sequence[str], what: str) -> dict[str, float | None]:
     return found
 
 
-def check_file(path: Path) -> None:
-    """Refuse a config file with unknown names or values of the wrong kind."""
+def check_file(path: Path, *, strings: bool = True) -> None:
+    """Refuse a config file with unknown names or values of the wrong kind; with `strings` numbers may be those."""
     names = [f.name for f in fields(Settings)]
     if not path.is_file():
         raise ValueError(f"no such file: {path}")
@@ -197,7 +197,10 @@ def check_file(path: Path) -> None:
             raise ValueError(f"{path} has an unknown setting {key!r}.{near(str(key), names)}")
         kind, _, optional = kinds[key].partition(" | ")
         # Strings are read as flags are, so that 1e-3, which YAML takes for one, is a number.
-        if isinstance(value, str) or (value is None and optional):
+        if (isinstance(value, str) and (strings or kind == "str")) or (value is None and optional):
             continue
         if not isinstance(value, accepted[kind]) or (isinstance(value, bool) and kind != "bool"):
             raise ValueError(f"{path}: {key} must be of kind {kinds[key]}, not {value!r}")
+        if isinstance(value, list) and (odd := [x for x in value if not isinstance(x, str)]):
+            word = "=".join(map(str, *odd[0].items())) if isinstance(odd[0], dict) and len(odd[0]) == 1 else odd[0]
+            raise ValueError(f'{path}: {key} is a list of words, and {odd[0]!r} is none: write "{word}"')

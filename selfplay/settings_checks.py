@@ -40,6 +40,8 @@ NAMED: dict[str, Sequence[str]] = {
     "guard": ("default", "warn", "none"),
     "tracker": ("none", "wandb", "tensorboard", "trackio"),
     "mixed_precision": ("no", "bf16"),
+    # Not float16: its gradients would need scaling.
+    "dtype": ("float32", "bfloat16"),
 }
 """Settings that take one of a few names."""
 
@@ -281,6 +283,20 @@ def _check_players(settings: Settings) -> None:
         )
     if settings.device:
         _check_device(settings.device)
+    if settings.update in TRL_RULES and settings.temperature != 1:
+        raise ValueError(f"TRL computes at temperature 1, so {settings.update} cannot train what plays at another")
+    branch_games = settings.width * settings.rollouts
+    branches = settings.groups == "branch" and settings.update in (*GROUPED, "trl-dpo")
+    if branches and settings.batch_games < branch_games:
+        raise ValueError(
+            f"a generation of {settings.batch_games} games holds no branch of {branch_games}; raise batch_games or "
+            "lower width"
+        )
+    if settings.opponent != "self" and settings.batch_games % 2 and not branches:
+        raise ValueError(
+            f"batch_games {settings.batch_games} is odd, so one seat would be played more often against an opponent: "
+            f"set --batch_games {settings.batch_games + 1}"
+        )
 
 
 def _check_device(name: str) -> None:
@@ -288,5 +304,11 @@ def _check_device(name: str) -> None:
         device = torch.device(name)
     except RuntimeError as error:
         raise ValueError(f"device {name!r} is none of torch's: set cpu, cuda, cuda:1, ...") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
+    found = torch.accelerator.current_accelerator()
+    if device.type == "cuda" and found is None:
         raise ValueError(f"device {name!r} is not there: torch sees no GPU")
+    if device.type != "cpu" and device.type != (found and found.type):
+        there = "cpu" if found is None else f"cpu and {found.type}"
+        raise ValueError(f"device {name!r} is not there: torch sees {there}")
+    if device.type != "cpu" and (device.index or 0) >= torch.accelerator.device_count():
+        raise ValueError(f"device {name!r} is not there: torch sees {torch.accelerator.device_count()}")

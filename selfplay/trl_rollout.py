@@ -110,8 +110,6 @@ class _Rollout:
         size = width * rollouts
         for _ in range(MAX_ATTEMPTS):
             stems = groups - len(found) // size
-            if not stems:
-                return found
             seats = (agent, agent if self.opponent is None else self.opponent)
             played = list(branch(self.game, seats, stems=stems, width=width, first=self._next_stem, **self.games))
             self._next_stem += stems
@@ -120,6 +118,8 @@ class _Rollout:
                 # TRL takes whole groups, so a reply of which nothing came takes the others with it.
                 if all(counted(stem[at : at + rollouts]) for at in range(0, size, rollouts)):
                     found += stem
+            if len(found) == groups * size:
+                return found
         raise RuntimeError(
             f"in {MAX_ATTEMPTS} batches of {self.game.name} the learner had no turn, or games were void; check its "
             "opponent and its judge"

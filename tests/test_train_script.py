@@ -159,6 +159,8 @@ def test_bad_settings_end_at_once_and_name_the_remedy(
         ({"batch_game": 3}, "Did you mean 'batch_games'?"),
         ({"games": 512.0}, "games must be of kind int, not 512.0"),
         ({"kl": [1]}, "kl must be of kind float"),
+        ({"options": [{"dice": 2}]}, "options is a list of words, and {'dice': 2} is none: write \"dice=2\""),
+        ({"rate_anchors": [1]}, 'rate_anchors is a list of words, and 1 is none: write "1"'),
         (["games"], "is not a YAML file of settings"),
     ],
 )

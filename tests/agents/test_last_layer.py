@@ -92,8 +92,9 @@ def test_adapters_of_the_last_layer_learn_the_same(build_model: Callable[[str, i
         return {name: p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
 
     whole = gradients()
-    with last_columns(model, 1):
+    with widths(model.get_base_model()) as seen, last_columns(model, 1):
         part = gradients()
+    assert seen == [(T, 1)]
     assert any("o_proj" in name for name in whole)
     torch.testing.assert_close(part, whole, rtol=1e-4, atol=1e-5)
 

@@ -51,6 +51,18 @@ def test_a_hand_worked_average() -> None:
         assert average.tensors()["w"].item() == pytest.approx(wanted, rel=1e-6)
 
 
+def test_it_reaches_the_weights_of_a_model_in_bfloat16() -> None:
+    """In bfloat16 itself it stopped at 1.0625, for the last steps are less than what that tells apart."""
+    weight = torch.tensor([1.0], dtype=torch.bfloat16)
+    average = Average({"w": weight}, decay=0.98)
+    weight.fill_(1.15)
+    for count in range(1, 1000):
+        average.update(count)
+    with average.in_place():
+        assert weight.dtype == torch.bfloat16
+        assert weight.item() == torch.tensor(1.15).bfloat16().item()
+
+
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_a_decay_that_averages_nothing_is_refused(decay: float) -> None:
     with pytest.raises(ValueError, match="0 or more and below 1"):

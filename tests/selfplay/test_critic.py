@@ -10,7 +10,7 @@ from safetensors.torch import load, save
 from sparring.agents import LanguageModelAgent, Message, RandomAgent, Reply, tiny_agent
 from sparring.agents.prefix import reply_logits_and_states
 from sparring.envs import Ending, Game, make
-from sparring.selfplay import Episode, play
+from sparring.selfplay import Episode, Learner, PolicyGradient, Sample, play
 from sparring.selfplay.critic import Critic
 from sparring.selfplay.gae import critic_samples, gae, turn_rewards
 
@@ -439,3 +439,18 @@ def test_a_critic_of_random_kuhn_poker_comes_close_to_the_exact_values() -> None
     assert len(exact) == len(prompts) == 12
     off = [abs(value - exact[ids]) for ids, value in zip(prompts, critic.predict(prompts), strict=True)]
     assert max(off) < 0.3
+
+
+def test_the_errors_of_a_separate_critic_do_not_shorten_the_policy_s_step(tiny: LanguageModelAgent) -> None:
+    """One length for both once let values that were far off stop the policy from learning, and woke the guard."""
+    found = [
+        Sample(reply, 1.0 - 2 * (n % 2), target=1e4, value=0.0)
+        for n, reply in enumerate(t.reply for e in play(KUHN, (tiny, tiny), games=8) for t in e.turns)
+    ]
+    objective = PolicyGradient(value_weight=1.0)
+    alone = Learner(copy.deepcopy(tiny), PolicyGradient(), max_grad_norm=1e9).update(found)["grad_norm"]
+    learner = Learner(tiny, objective, critic=Critic(tiny, separate=True), max_grad_norm=alone / 2)
+    assert learner.update(found)["grad_norm"] == pytest.approx(alone, rel=1e-4)
+    policy, critic = ([p.grad.norm() for p in group["params"]] for group in learner.optimizer.param_groups)
+    assert torch.stack(policy).norm().item() == pytest.approx(alone / 2, rel=1e-3)
+    assert torch.stack(critic).norm().item() == pytest.approx(alone / 2, rel=1e-3)

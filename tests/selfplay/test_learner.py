@@ -119,6 +119,11 @@ def test_a_gradient_that_is_not_finite_changes_nothing(tiny: LanguageModelAgent,
     assert learner.update(found)["steps"] == 3
 
 
+def test_there_are_no_more_minibatches_than_items(tiny: LanguageModelAgent) -> None:
+    """Pairs become fewer as a policy sharpens; an update with fewer than minibatches once ended the run."""
+    assert Learner(tiny, minibatches=4, epochs=2).update(batch(tiny)[:3])["steps"] == 6
+
+
 def test_a_later_gradient_that_is_not_finite_ends_the_update(tiny: LanguageModelAgent) -> None:
     found = batch(tiny)
     learner = Learner(tiny, minibatches=4)

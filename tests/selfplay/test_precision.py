@@ -147,8 +147,12 @@ def warm() -> LanguageModelAgent:
     return agent
 
 
-def test_mixed_precision_learns_and_keeps_weights_and_optimizer_in_float32() -> None:
+@pytest.mark.parametrize("lora", [0, 4])
+def test_mixed_precision_learns_and_keeps_weights_and_optimizer_in_float32(lora: int) -> None:
+    """With adapters it once ended in an error: what adds them up in place is not autocast."""
     agent = warm()
+    if lora:
+        add_lora(agent, r=lora, alpha=4 * lora)
     adapt(Settings(mixed_precision="bf16"), agent)
     odds, reports = learns(agent)
     assert odds[-1] > odds[0] + 0.2

@@ -134,6 +134,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "opponent": "pool",
         **GROWING,
     },
+    "rebel": {"update": "rebel", "groups": "state", "beta": 1.0, "shrink": 1.0, "minibatches": 2, "ema_decay": 0.7},
     "kto": {"update": "kto", "beta": 0.3, "momentum": 0.9, "ema_decay": 0.7, "guard": "none"},
     "match": {"measure": "match", "update": "reinforce", "retries": 1, "max_new_tokens": 3},
 }
@@ -239,6 +240,14 @@ def test_settings_of_another_version_are_refused(cut: Path, tmp_path: Path) -> N
     with open(tmp_path / "run" / "config.yaml", "a") as file:
         file.write("phlogiston: 1\n")
     with pytest.raises(ValueError, match=r"is of another version: its config\.yaml has phlogiston"):
+        Run(Settings(resume=str(tmp_path / "run")))
+
+
+def test_an_edited_setting_of_the_wrong_kind_is_named(cut: Path, tmp_path: Path) -> None:
+    shutil.copytree(cut, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("in_flight: ", "in_flight: 1e6 #"))
+    with pytest.raises(ValueError, match=r"config\.yaml: in_flight must be of kind int, not '1e6'"):
         Run(Settings(resume=str(tmp_path / "run")))
 
 

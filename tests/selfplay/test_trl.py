@@ -20,9 +20,12 @@ import torch
 
 from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, tiny_agent, uniform
 from sparring.envs import Ending, Game, make
-from sparring.selfplay import Episode, play
+from sparring.selfplay import Episode, RoleBaseline, play, warm_start
+from sparring.selfplay.assembly import make_learner, make_update
 from sparring.selfplay.branch import branch
 from sparring.selfplay.pairs import Labelled, Pair, Weighted
+from sparring.selfplay.processes import Processes
+from sparring.selfplay.settings import Settings
 from sparring.selfplay.trl import (
     conversation_rows,
     export,
@@ -528,6 +531,15 @@ class Patchy:
         return [Reply(text="", fault="no route") if g else Reply(text="OPPONENT") for g in gone]
 
 
+def test_one_batch_of_stems_is_enough_where_all_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sparring.selfplay.trl_rollout.MAX_ATTEMPTS", 1)
+    agent = tiny_agent(Babel(), corpus_games=5, hidden=16, max_new_tokens=3, stop=())
+    assert (
+        len(make_rollout_func(Babel(), max_new_tokens=3, stop=())(["a game"] * 4, fake_trainer(agent, 2))["reward"])
+        == 4
+    )
+
+
 @pytest.mark.parametrize("rollouts", [1, 2])
 def test_void_games_pay_nobody_and_groups_stay_whole(monkeypatch: pytest.MonkeyPatch, rollouts: int) -> None:
     """A void game is worth 0 to both; counted as a draw it would teach that what led to it is neither good nor bad."""
@@ -564,3 +576,26 @@ def test_half_groups_are_refused(tiny: LanguageModelAgent) -> None:
         rollout(["a game"] * 6, fake_trainer(tiny, 4))
     with pytest.raises(ValueError, match="not whole groups"):
         rollout(["a game"] * 3, fake_trainer(tiny, 2))
+
+
+@pytest.mark.parametrize(("update", "each"), [("trl-sft", 1), ("trl-dpo", 2)])
+def test_a_generation_is_one_step_of_batches_that_fit(
+    tiny: LanguageModelAgent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, update: str, each: int
+) -> None:
+    given: dict[str, Any] = {}
+
+    def watched(kind: str, agent: LanguageModelAgent, items: list[Any], **settings: Any) -> dict[str, float]:
+        given.update(settings, items=len(items))
+        return {}
+
+    monkeypatch.setattr("sparring.selfplay.trl.trl_update", watched)
+    # Only legal replies win.
+    list(warm_start(KUHN, tiny, steps=30))
+    episodes = list(play(KUHN, (tiny, tiny), games=64))
+    longest = max(len(t.reply.prompt_ids) + len(t.reply.ids) for e in episodes for t in e.turns)
+    settings = Settings(update=update, batch_tokens=5 * each * longest, soft=False)
+    learner = make_learner(settings, tiny, Processes())
+    make_update(settings, learner, RoleBaseline(), KUHN, tmp_path).learn(episodes)
+    rows, parts = given["batch_size"], given["gradient_accumulation_steps"]
+    assert 5 <= rows < given["items"]
+    assert rows * (parts - 1) < given["items"] <= rows * parts
