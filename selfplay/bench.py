@@ -36,14 +36,13 @@ from sparring.envs import Game, Judge, judge_of, list_games, make, near, read_op
 
 from .findings import exact, regrets, skin_costs, solved
 from .judged import is_judged, with_judge
-from .match_log import check_same, header_digest, replay
+from .match_log import check_same, header_digest
 from .run_curves import curves, model_folder
 from .standings import Record, plain_label, standings, timing
-from .tournament import Entrant, Entry, said
+from .tournament import Entrant, Entry, PairKey, said
+from .transcripts import transcripts
 
 PACKAGES = ("sparring", "torch", "transformers", "numpy", "scipy")
-SHOWN = 3
-"""Games of each match-up whose transcripts a report holds."""
 BRIEF = "The report was cut short: exact figures, regret and transcripts are left out. --report LOG makes all of it."
 
 
@@ -245,6 +244,8 @@ def report(
     listed = {label: game for label, game in games.items() if "none" not in exactly.get(label, {})}
     said_of = [*notes, BRIEF] if is_brief else [*notes, *_optimal_note(agents, listed)]
     skins = {label: plain for label in games if (plain := plain_label(label)) != label}
+    lost: dict[PairKey, str] = {}
+    regret, shown = ({}, []) if is_brief else (regrets(records, games, level, lost), transcripts(records, games, lost))
     return {
         "games": {e.label: {"broken": e.broken, **judges.get(e.label, {})} for e in entries},
         "agents": agents,
@@ -254,10 +255,11 @@ def report(
         "retries": sorted({record["retries"] for record in records}),
         "standings": table,
         "exact": exactly,
-        "regret": {} if is_brief else regrets(records, games, level),
+        "regret": regret,
         "skins": skin_costs(records, skins, ranges, table["staked"], level),
         "curves": curves(entrants),
-        "transcripts": [] if is_brief else transcripts(records, games),
+        "transcripts": shown,
+        "unreplayed": _unreplayed(lost),
         "timing": timing(records),
         **({} if suite is None else {"suite": suite}),
         **(more or {}),
@@ -308,25 +310,11 @@ def _merged(headers: Iterable[Mapping[str, Any]], kind: str) -> dict[str, Any]:
     return {name: about for header in headers for name, about in header.get(kind, {}).items()}
 
 
-def transcripts(records: Iterable[Record], games: Mapping[str, Game[Any]]) -> list[dict[str, Any]]:
-    """Return the first games of each match-up with what each seat was shown, by playing them again."""
-    found: list[dict[str, Any]] = []
-    seen: dict[tuple[str, ...], int] = {}
-    for record in records:
-        matchup = tuple(record["pair"][1:4])
-        if matchup[0] not in games or seen.get(matchup, 0) >= SHOWN:
-            continue
-        seen[matchup] = seen.get(matchup, 0) + 1
-        for which, game in enumerate(record["games"]):
-            turns = replay(record, which, games[matchup[0]])
-            shown = [
-                {"seat": seat, "prompt": prompt, "reply": reply, "problem": turn["problem"]}
-                for (seat, prompt, reply), turn in zip(turns, game["turns"], strict=True)
-            ]
-            about = {key: game[key] for key in ("players", "rewards", "ending", "offender", "why")}
-            found.append(
-                {"game": matchup[0], "seed": record["pair"][0], "pair": record["pair"][4], **about, "turns": shown}
-            )
+def _unreplayed(lost: Mapping[PairKey, str]) -> dict[str, Any]:
+    """Return of how many pairs of each game a game did not replay, and why the first did not."""
+    found: dict[str, Any] = {}
+    for key, why in lost.items():
+        found.setdefault(key.game, {"pairs": 0, "why": why})["pairs"] += 1
     return found
 
 
@@ -365,7 +353,7 @@ def _recorded_game(label: str, about: Mapping[str, Any]) -> Entry:
     spec = plain_label(label)
     try:
         return enter_game(spec, skin=label[len(spec) + 1 : -1] or None, show_legal=about["show_legal"])
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         return Entry(label=label, game=None, broken=said(error))
 
 

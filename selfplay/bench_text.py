@@ -252,4 +252,14 @@ def _broken(report: Report) -> str:
     rows = [["player", name, about["broken"]] for name, about in report["agents"].items() if about["broken"]]
     rows += [["game", name, about["broken"]] for name, about in report["games"].items() if about["broken"]]
     rows += [["void games", count, why] for why, count in report["standings"]["void"].items()]
+    rows += not_replayed(report)
     return f"## What did not work\n\n{rows_of(('what', '', 'why'), rows)}" if rows else ""
+
+
+def not_replayed(report: Report) -> list[list[Any]]:
+    """Return what could not be played again from the log: its results stand, and it is in no regret or transcript."""
+    what = "not replayed, so without regret and transcript"
+    return [
+        [what, f"{game}, {about['pairs']} pairs", f"the first: {about['why']}"]
+        for game, about in report.get("unreplayed", {}).items()
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .bench_text import counts, one_sided, signed, sprt_said
+from .bench_text import counts, not_replayed, one_sided, signed, sprt_said
 from .page_charts import Axis, Band, axis_head, curves, gauge, interval, point, shares
 from .page_html import Column, Html, definitions, esc, para, section, short, spanned, table
 
@@ -338,6 +338,7 @@ def broken(report: Report) -> Html:
     rows = [["player", name, about["broken"]] for name, about in report["agents"].items() if about["broken"]]
     rows += [["game", name, about["broken"]] for name, about in report["games"].items() if about["broken"]]
     rows += [["void games", count, why] for why, count in report["standings"]["void"].items()]
+    rows += not_replayed(report)
     columns = [Column("what", "t"), Column("which, or how many", "t"), Column("why", "t")]
     return section(
         "broken", "What did not work", table(columns, rows, "What did not work", is_headed=True) if rows else ""

@@ -572,3 +572,69 @@ def test_a_game_that_breaks_is_said_and_the_others_are_rated(main: Main, tmp_pat
     log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()[1:]]
     endings = {(record["pair"][1], game["ending"]) for record in log for game in record["games"]}
     assert endings == {(f"{path}:Falls", "void"), ("KuhnPoker-v0", "played")}
+
+
+@pytest.mark.parametrize("changed", ["prompt", "seat", "reply"])
+def test_a_game_that_does_not_replay_is_said_and_the_tables_stand(main: Main, tmp_path: Path, changed: str) -> None:
+    """One prompt that was not as recorded lost the report of all games."""
+    words = (*SMALL, "--games", "TicTacToe-v0", "Nim-v0", "--out", tmp_path)
+    main(*words)
+    before, log = read(tmp_path), tmp_path / "log.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    first = next(line for line in lines if line.get("pair", ["", ""])[1] == "TicTacToe-v0")["games"][0]["turns"][0]
+    first[changed] = {"prompt": "0" * 16, "seat": 1, "reply": "pass"}[changed]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    main("--report", log, "--no-exact", "--out", tmp_path / "again")
+    found = read(tmp_path / "again")
+    assert found["standings"]["ratings"] == before["standings"]["ratings"]
+    lost = found["unreplayed"].pop("TicTacToe-v0")
+    assert (lost["pairs"], found["unreplayed"]) == (1, {})
+    where = f"turn {int(changed == 'reply')} of pair 0 of heuristic against random in TicTacToe-v0, seed 0"
+    assert lost["why"] == f"{where} is not as it was recorded: TicTacToe-v0 has changed since"
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / "again" / name).read_text().split("What did not work", 1)[1]
+        assert "not replayed, so without regret and transcript" in text
+        assert "TicTacToe-v0, 1 pairs" in text
+    # The next ones take its place, and the other pairs have their regret.
+    shown = [(game["game"], game["pair"]) for game in found["transcripts"]]
+    assert sorted(set(shown)) == [("Nim-v0", n) for n in (0, 1, 2)] + [("TicTacToe-v0", n) for n in (1, 2, 3)]
+    assert found["regret"]["Nim-v0"] == before["regret"]["Nim-v0"]
+    assert found["regret"]["TicTacToe-v0"]["random"] != before["regret"]["TicTacToe-v0"]["random"]
+
+
+def test_a_game_that_breaks_when_it_is_replayed_is_said(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sparring.envs.tictactoe import TicTacToe
+
+    main(*SMALL, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--out", tmp_path)
+    before = read(tmp_path)
+
+    def play(*_: Any) -> Any:
+        raise KeyError("cells")
+
+    monkeypatch.setattr(TicTacToe, "play", play)
+    main("--report", tmp_path / "log.jsonl", "--no-exact", "--out", tmp_path)
+    found = read(tmp_path)
+    assert found["standings"]["players_by_game"] == before["standings"]["players_by_game"]
+    assert found["unreplayed"]["TicTacToe-v0"] == {"pairs": 6, "why": "KeyError: 'cells'"}
+    assert {game["game"] for game in found["transcripts"]} == {"KuhnPoker-v0"}
+
+
+def test_a_game_that_breaks_at_the_deal_has_a_report(main: Main, tmp_path: Path) -> None:
+    """It broke once more when the report wanted its transcript, and the other games' tables were lost."""
+    path = tmp_path / "broken.py"
+    path.write_text(
+        BROKEN
+        + """
+class Undealt(KuhnPoker):
+    def deal(self, rng):
+        raise RuntimeError("no cards")
+"""
+    )
+    words = ("--agents", "random", "other=random", "--games", f"{path}:Undealt", "KuhnPoker-v0", "--pairs", "2")
+    main(*words, "--out", tmp_path / "out")
+    found = read(tmp_path / "out")
+    assert found["standings"]["ratings"]["pairs"] == 2
+    assert sum(found["standings"]["void"].values()) == 4
+    assert found["unreplayed"] == {}
