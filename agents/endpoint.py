@@ -92,7 +92,7 @@ class EndpointAgent:
         self.concurrency, self.timeout, self.retries, self.time_limit = concurrency, timeout, retries, time_limit
         self._key_variable = key_variable
         self._token_name, self._is_renamed = token_name or TOKEN_NAMES[0], token_name is not None
-        self._temperature, self._max_tokens, self._stop, self._seeds = temperature, max_tokens, stop, seeds
+        self.temperature, self.max_tokens, self._stop, self._seeds = temperature, max_tokens, stop, seeds
         self._extra, self._answers_as = dict(extra_body or {}), answers_as
         self._sleep, self._clock = sleep, clock
         _check(self, token_name)
@@ -155,7 +155,7 @@ class EndpointAgent:
                 outcome, tries = call.given_up, 0
         self._tally.ended(outcome)
         if isinstance(outcome, Answer):
-            return Reply(text=outcome.text)
+            return Reply(text=outcome.text, tokens=outcome.tokens, cut_off=outcome.truncated)
         after = {0: "not asked any more", 1: "no answer"}.get(tries, f"no answer after {tries} tries")
         return Reply(text="", fault=f"{after} from {self.url}: {outcome.said}")
 
@@ -192,10 +192,10 @@ class EndpointAgent:
 
     def _request(self, prompt: Prompt, token_name: str) -> dict[str, Any]:
         request: dict[str, Any] = {"model": self.model, "messages": [_sent(message) for message in prompt.messages]}
-        if self._temperature is not None:
-            request["temperature"] = self._temperature
-        if self._max_tokens is not None:
-            request[token_name] = self._max_tokens
+        if self.temperature is not None:
+            request["temperature"] = self.temperature
+        if self.max_tokens is not None:
+            request[token_name] = self.max_tokens
         if self._stop:
             request["stop"] = list(self._stop)
         if self._seeds:
@@ -274,7 +274,7 @@ def _check(agent: EndpointAgent, token_name: str | None) -> None:
     for setting, (is_wrong, allowed) in wrong.items():
         if is_wrong:
             raise ValueError(f"{setting} must be {allowed}, not {getattr(agent, setting)!r}")
-    _check_request(agent._temperature, agent._max_tokens, agent._stop, agent._extra)
+    _check_request(agent.temperature, agent.max_tokens, agent._stop, agent._extra)
 
 
 def _check_request(

@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 
+from sparring.agents import is_endpoint
 from sparring.envs import near
 from sparring.selfplay.bench import (
     enter,
@@ -37,12 +38,14 @@ from sparring.selfplay.bench import (
     recorded_games,
     recorded_players,
     report,
+    split_name,
 )
 from sparring.selfplay.bench_page import page
 from sparring.selfplay.bench_text import markdown, with_span
 from sparring.selfplay.match_log import MatchLog, merge
 from sparring.selfplay.probe import ProbeLog, probe
 from sparring.selfplay.runs import strict, write_whole
+from sparring.selfplay.spending import served_names
 from sparring.selfplay.sprt import Sprt
 from sparring.selfplay.standings import plain_label, score_of
 from sparring.selfplay.suites import find_suite, lack, manifest_hash
@@ -53,16 +56,25 @@ GAMES = ("KuhnPoker-v0",)
 DEFAULTS = {"pairs": 100, "seed": 0, "retries": 0, "probe": 0}
 IN_FLIGHT, IN_FLIGHT_OF_TEST = 256, 32
 """A test that is decided drops the games in flight, so that it should have few."""
+TIME_LIMIT = 600.0
+"""Seconds for one prompt to a player on a server, all tries and waits included."""
 FIXED = ("games", "skins", "hide_legal", "pairs", "seed", "retries", "baseline", "anchor", "judge")
 """What a suite sets."""
-PLAYED = ("pairs", "seed", "retries", "baseline", "judge", "probe")
+ENDPOINT = ("concurrency", "timeout", "endpoint_retries")
+"""What says how to ask a player on a server."""
+PLAYED = ("pairs", "seed", "retries", "baseline", "judge", "probe", *ENDPOINT)
 """What says how to play, and nothing of games that were."""
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=known_names(), allow_abbrev=False)
     add = parser.add_argument
-    add("--agents", nargs="+", default=[], help="players: names, run or model folders, hub names, NAME=ANY_OF_THESE")
+    add(
+        "--agents",
+        nargs="+",
+        default=[],
+        help="players: names, run or model folders, hub names, openai:MODEL@URL; NAME=ANY_OF_THESE",
+    )
     add("--games", nargs="+", default=[], help="ids; settings behind a question mark: LiarsDice-v0?dice=2")
     add("--skins", nargs="+", default=[], help="wordings in which each game is played, for instance plain obfuscated")
     add("--hide-legal", action="store_true", help="leave the legal moves out of the prompts")
@@ -93,6 +105,16 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--dtype", default="auto", help="of language models")
     add("--max-new-tokens", type=int, help="most tokens of a reply of language models")
     add("--temperature", type=float, default=1.0, help="of language models")
+    add("--concurrency", type=int, help="most requests in flight to a player on a server; 16 if not given")
+    add("--timeout", type=float, help="seconds for one request to a player on a server; 120 if not given")
+    add("--endpoint-retries", type=int, help="most times that a request is sent again after what may pass; 5")
+    add(
+        "--prices",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]IN,OUT",
+        help="of a million tokens of prompts and of replies, of one player on a server or of all",
+    )
     return parser.parse_args(argv)
 
 
@@ -110,6 +132,8 @@ def settle(options: argparse.Namespace) -> None:
         options.hide_legal, options.anchor = not suite.show_legal, suite.anchor
         if not options.report:
             options.agents = [*suite.opponents, *(a for a in options.agents if a not in suite.opponents)]
+    if not served_here(options) and not options.report:
+        refuse(options, (*ENDPOINT, "prices"), "no player here is on a server, openai:MODEL@URL; leave it out")
     for name, value in DEFAULTS.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -147,6 +171,7 @@ def check_entered(options: argparse.Namespace, names: Sequence[str]) -> None:
 def check_numbers(options: argparse.Namespace) -> None:
     """Refuse numbers that could only fail later, when games have been played."""
     least = {"pairs": 1, "seed": 0, "retries": 0, "in_flight": 1, "probe": 0, "max_new_tokens": 1, "temperature": 0}
+    least |= {"concurrency": 1, "endpoint_retries": 0}
     for name, low in least.items():
         value = getattr(options, name)
         # Written so that NaN is refused.
@@ -154,6 +179,8 @@ def check_numbers(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')} must be {low} or more, not {value}")
     if options.seed >= 1 << 32:
         raise ValueError(f"--seed must be below 2^32, not {options.seed}")
+    if options.timeout is not None and not 0 < options.timeout < math.inf:
+        raise ValueError(f"--timeout must be above 0, not {options.timeout:g}")
     if not 0 < options.level < 1:
         raise ValueError(f"--level must lie between 0 and 1, as 0.95 does, not {options.level}")
     if options.sprt is not None and not all(map(math.isfinite, options.sprt)):
@@ -161,10 +188,47 @@ def check_numbers(options: argparse.Namespace) -> None:
 
 
 def entrants(options: argparse.Namespace) -> list[Entrant]:
+    """Return the players; each takes of the settings those that it has."""
     settings = {"device": options.device, "dtype": options.dtype, "temperature": options.temperature}
-    if options.max_new_tokens is not None:
-        settings["max_new_tokens"] = options.max_new_tokens
-    return [enter(word, settings) for word in options.agents]
+    settings |= {"max_new_tokens": options.max_new_tokens, "concurrency": options.concurrency}
+    settings |= {"timeout": options.timeout, "retries": options.endpoint_retries}
+    if options.timeout is not None:
+        # The limit of a prompt with all its tries is never below that of one request.
+        settings["time_limit"] = max(TIME_LIMIT, options.timeout)
+    given = {name: value for name, value in settings.items() if value is not None or name == "device"}
+    # With logs to report, who is on a server is known when they are read.
+    prices = {} if options.report else read_prices(options.prices, served_here(options))
+    return [enter(word, {**given, "prices": prices.get(split_name(word)[0])}) for word in options.agents]
+
+
+def served_here(options: argparse.Namespace) -> list[str]:
+    """Return the players that are entered and on a server."""
+    return [name for name, spec in map(split_name, options.agents) if is_endpoint(spec)]
+
+
+def read_prices(words: Iterable[str], served: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return the prices of players on servers. Raises ValueError for what is none, or of nobody."""
+    found: dict[str, tuple[float, float]] = {}
+    for word in words:
+        name, _, text = word.rpartition("=")
+        if not served:
+            raise ValueError("--prices: no player here is on a server; leave it out")
+        if name and name not in served:
+            raise ValueError(f"--prices: {name!r} is no player on a server.{near(name, served)}")
+        numbers = [float(number) for number in text.split(",") if is_price(number)]
+        if len(numbers) != 2 or text.count(",") != 1:
+            raise ValueError(f"--prices takes IN,OUT or NAME=IN,OUT, 0 or more, as in 0.15,0.6, not {word!r}")
+        # One player's own price counts, whichever comes first.
+        price = (numbers[0], numbers[1])
+        found |= {name: price} if name else {name: price for name in served if name not in found}
+    return found
+
+
+def is_price(text: str) -> bool:
+    try:
+        return 0 <= float(text) < math.inf
+    except ValueError:
+        return False
 
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -197,7 +261,8 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     records = [log.records[key] for key in keys if key in counted and key in log.records]
     if test is not None:
         more["sprt"] = about_test(test, players)
-    make = partial(report, players, entries, records, log.headers, more=more)
+    prices = read_prices(options.prices, served_here(options))
+    make = partial(report, players, entries, records, log.headers, prices=prices, more=more)
     found = made(make, options, console, log.headers, records)
     if not options.probe or found["interrupted"]:
         return found
@@ -286,7 +351,8 @@ def read_logs(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     more: dict[str, Any] = {"interrupted": False}
     if options.sprt is not None:
         more["sprt"] = test_again(Sprt(*options.sprt), given or players, headers, sorted_records)
-    make = partial(report, players, entries, sorted_records, headers, more=more)
+    prices = read_prices(options.prices, served_names(headers))
+    make = partial(report, players, entries, sorted_records, headers, prices=prices, more=more)
     return made(make, options, console, headers, sorted_records)
 
 

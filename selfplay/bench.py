@@ -22,6 +22,7 @@ from sparring.agents import (
     AgentJudge,
     CachedJudge,
     CountedJudge,
+    EndpointAgent,
     LanguageModelAgent,
     MajorityJudge,
     ModelJudge,
@@ -38,6 +39,7 @@ from .findings import exact, regrets, skin_costs, solved
 from .judged import is_judged, with_judge
 from .match_log import check_same, header_digest
 from .run_curves import curves, model_folder
+from .spending import requests, spending
 from .standings import Record, plain_label, standings, timing
 from .tournament import Entrant, Entry, PairKey, said
 from .transcripts import transcripts
@@ -51,9 +53,7 @@ def enter(spec: str, settings: Mapping[str, Any] | None = None) -> Entrant:
 
     A model that cannot be loaded is an entrant that is broken. Raises ValueError for a name that is misspelt.
     """
-    name, equals, rest = spec.partition("=")
-    if not equals or "/" in name or ":" in name:
-        name, rest = spec, spec
+    name, rest = split_name(spec)
     try:
         agent = make_agent(model_folder(rest), **settings_of(rest, settings or {}))
     except Exception as error:
@@ -61,6 +61,16 @@ def enter(spec: str, settings: Mapping[str, Any] | None = None) -> Entrant:
             raise
         return Entrant(name=name, agent=None, broken=said(error), spec=rest)
     return Entrant(name=name, agent=agent, spec=rest)
+
+
+def split_name(spec: str) -> tuple[str, str]:
+    """Return how tables call the player of a word, and what it is.
+
+    >>> split_name("mine=runs/a"), split_name("openai:m@http://localhost:8000/v1")[0]
+    (('mine', 'runs/a'), 'openai:m@http://localhost:8000/v1')
+    """
+    name, equals, rest = spec.partition("=")
+    return (spec, spec) if not equals or "/" in name or ":" in name else (name, rest)
 
 
 def is_word(spec: str) -> bool:
@@ -183,8 +193,11 @@ def judge_fingerprint(judge: Judge) -> dict[str, Any]:
 def fingerprint(agent: Agent) -> dict[str, Any]:
     """Return what makes two players the same: of a language model a hash of its weights and how it samples."""
     kind = {"kind": type(agent).__name__}
+    if isinstance(agent, EndpointAgent):
+        # It says what it asks, and can vouch for no more.
+        asks = {"temperature": agent.temperature, "max_tokens": agent.max_tokens}
+        return {**kind, "model": agent.model, "url": agent.url, **asks}
     if not isinstance(agent, LanguageModelAgent):
-        # An endpoint says what it asks, and can vouch for no more.
         return {**kind, **{key: value for key, value in vars(agent).items() if key in ("model", "url")}}
     return {
         **kind,
@@ -228,10 +241,14 @@ def report(
     is_exact: bool = True,
     is_brief: bool = False,
     suite: Mapping[str, str] | None = None,
+    prices: Mapping[str, tuple[float, float]] | None = None,
     notes: Sequence[str] = (),
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return everything that a benchmark found, as plain data; `is_brief` leaves out what may take long."""
+    """Return everything that a benchmark found, as plain data.
+
+    `is_brief` leaves out what may take long; `prices` are of a million tokens of prompts and of replies, by player.
+    """
     games = {entry.label: entry.game for entry in entries if entry.game is not None}
     ranges = {label: tuple(about["reward_range"]) for h in headers for label, about in h.get("games", {}).items()}
     table = standings(records, ranges, anchor=anchor, level=level, players=[e.name for e in entrants])
@@ -261,6 +278,8 @@ def report(
         "transcripts": shown,
         "unreplayed": _unreplayed(lost),
         "timing": timing(records),
+        "spending": spending(table["players"], agents, prices or {}),
+        **({"requests": asked} if (asked := requests(entrants)) else {}),
         **({} if suite is None else {"suite": suite}),
         **(more or {}),
     }

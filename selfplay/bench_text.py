@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .spending import requests_said, spending_rows
+
 Report = Mapping[str, Any]
 
 TINY = 1e-9
@@ -19,6 +21,7 @@ def markdown(report: Report) -> str:
         _ratings(report),
         *_by_game(report),
         _players(report),
+        _spending(report),
         _meetings(report),
         _metagame(report),
         _exact(report),
@@ -154,6 +157,13 @@ def _replies(players: Report, timing: Report) -> str:
         for name, player in players.items()
     ]
     return rows_of(heads, rows)
+
+
+def _spending(report: Report) -> str:
+    rows = spending_rows(report)
+    heads = ("player", "replies", "cut off", "prompt tokens", "reply tokens", "cost")
+    lines = "\n".join(f"- {one_line(line)}" for line in requests_said(report))
+    return "\n\n".join(part for part in ("## Tokens", rows_of(heads, rows), lines) if part) if rows or lines else ""
 
 
 def number(value: float | None) -> str:

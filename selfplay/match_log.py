@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from sparring.envs import Game, Match, Verdict
+from sparring.envs import Game, Match, Reply, Verdict
 
 from .episode import Episode
 from .play import deal
@@ -233,12 +233,18 @@ def _game_record(episode: Episode, verdicts: tuple[float, ...]) -> dict[str, Any
                 "prompt": prompt_hash(turn.prompt),
                 "reply": turn.reply.text,
                 "problem": turn.problem and turn.problem.value,
-                "tokens": len(turn.reply.ids) or None,
+                **_tokens(turn.reply),
                 "seconds": round(turn.reply.seconds, 6),
             }
             for turn in episode.turns
         ],
     }
+
+
+def _tokens(reply: Reply) -> dict[str, Any]:
+    """Return what is known of a reply's tokens: as a server counted them, or as they were sampled here."""
+    asked, replied = reply.tokens or (len(reply.prompt_ids) or None, len(reply.ids) or None)
+    return {"prompt_tokens": asked, "tokens": replied, "cut_off": reply.cut_off}
 
 
 def prompt_hash(text: str) -> str:

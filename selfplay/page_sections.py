@@ -8,6 +8,7 @@ from typing import Any
 from .bench_text import counts, not_replayed, one_sided, signed, sprt_said
 from .page_charts import Axis, Band, axis_head, curves, gauge, interval, point, shares
 from .page_html import Column, Html, definitions, esc, para, section, short, spanned, table
+from .spending import requests_said, spending_rows
 
 Report = Mapping[str, Any]
 
@@ -225,6 +226,14 @@ def _conduct_row(name: str, player: Report) -> list[object]:
     return [name, shares(ended, said), player["games"], *ended.values(), *numbers, *means]
 
 
+def tokens(report: Report) -> Html:
+    """Return what models used."""
+    rows, lines = spending_rows(report), requests_said(report)
+    heads = ("replies", "cut off by the limit on tokens", "prompt tokens", "reply tokens", "cost")
+    shown = table([Column("player", "t"), *map(Column, heads)], rows, "Tokens", is_headed=True) if rows else ""
+    return section("tokens", "Tokens", shown, *(para(line, "small") for line in lines))
+
+
 def exploitability(report: Report) -> Html:
     """Return exact exploitability, and where there is none."""
     parts = []
@@ -351,6 +360,7 @@ SECTIONS: tuple[Callable[[Report], Html], ...] = (
     ratings,
     matrix,
     conduct,
+    tokens,
     lambda r: means(
         "rewards",
         "Rewards",
