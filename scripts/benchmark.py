@@ -60,7 +60,7 @@ TIME_LIMIT = 600.0
 """Seconds for one prompt to a player on a server, all tries and waits included."""
 FIXED = ("games", "skins", "hide_legal", "pairs", "seed", "retries", "baseline", "anchor", "judge")
 """What a suite sets."""
-ENDPOINT = ("concurrency", "timeout", "endpoint_retries")
+ENDPOINT = ("concurrency", "timeout", "endpoint_retries", "down_after")
 """What says how to ask a player on a server."""
 PLAYED = ("pairs", "seed", "retries", "baseline", "judge", "probe", *ENDPOINT)
 """What says how to play, and nothing of games that were."""
@@ -108,6 +108,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--concurrency", type=int, help="most requests in flight to a player on a server; 16 if not given")
     add("--timeout", type=float, help="seconds for one request to a player on a server; 120 if not given")
     add("--endpoint-retries", type=int, help="most times that a request is sent again after what may pass; 5")
+    add("--down-after", type=int, help="prompts in a row without an answer, after which such a player is down; 5")
     add(
         "--prices",
         nargs="+",
@@ -171,7 +172,7 @@ def check_entered(options: argparse.Namespace, names: Sequence[str]) -> None:
 def check_numbers(options: argparse.Namespace) -> None:
     """Refuse numbers that could only fail later, when games have been played."""
     least = {"pairs": 1, "seed": 0, "retries": 0, "in_flight": 1, "probe": 0, "max_new_tokens": 1, "temperature": 0}
-    least |= {"concurrency": 1, "endpoint_retries": 0}
+    least |= {"concurrency": 1, "endpoint_retries": 0, "down_after": 1}
     for name, low in least.items():
         value = getattr(options, name)
         # Written so that NaN is refused.
@@ -268,7 +269,8 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         return found
     # Exploiters train for long: whatever ends them, what was played is told.
     write(options.out, found)
-    return {**found, **probe_all(options, console, players, entries, probes)}
+    there = [player for player in players if "down" not in found["agents"][player.name]]
+    return {**found, **probe_all(options, console, there, entries, probes)}
 
 
 def probe_all(
@@ -435,6 +437,8 @@ def play_all(
     with bar:
         task = bar.add_task("pairs", total=len(keys), completed=sum(key in done for key in keys), note="")
         terms = {"in_flight": options.in_flight, "retries": options.retries}
+        if options.down_after is not None:
+            terms["down_after"] = options.down_after
         games = tournament(players, entries, keys, done=done, left=left, **terms)
         fresh = logged(games, log, options.retries)
         for record in judged(test, players, in_turn(keys, done, fresh)):

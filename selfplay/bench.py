@@ -40,7 +40,7 @@ from .judged import is_judged, with_judge
 from .match_log import check_same, header_digest
 from .run_curves import curves, model_folder
 from .spending import requests, spending
-from .standings import Record, plain_label, standings, timing
+from .standings import Record, down_players, plain_label, standings, timing
 from .tournament import Entrant, Entry, PairKey, said
 from .transcripts import transcripts
 
@@ -256,7 +256,8 @@ def report(
     labels = [entry.label for entry in entries if "judge" in abouts.get(entry.label, {})]
     judges = {label: {"judge": abouts[label]["judge"]} for label in labels}
     played_with = versions_of(headers, records)
-    agents = {e.name: {"broken": e.broken, **_merged(headers, "players").get(e.name, {})} for e in entrants}
+    down = down_players(records)
+    agents = {e.name: _about_player(e, _merged(headers, "players"), down) for e in entrants}
     exactly = exact(entrants, games) if is_exact and not is_brief else {}
     listed = {label: game for label, game in games.items() if "none" not in exactly.get(label, {})}
     said_of = [*notes, BRIEF] if is_brief else [*notes, *_optimal_note(agents, listed)]
@@ -283,6 +284,12 @@ def report(
         **({} if suite is None else {"suite": suite}),
         **(more or {}),
     }
+
+
+def _about_player(entrant: Entrant, known: Mapping[str, Any], down: Mapping[str, str]) -> dict[str, Any]:
+    name = entrant.name
+    gone = {"down": down[name]} if name in down else {}
+    return {"broken": entrant.broken, **gone, **known.get(name, {})}
 
 
 def _anchor_note(anchor: str | None, table: Mapping[str, Any]) -> list[str]:

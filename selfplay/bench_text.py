@@ -259,17 +259,18 @@ def _probe(report: Report) -> str:
 
 
 def _broken(report: Report) -> str:
-    rows = [["player", name, about["broken"]] for name, about in report["agents"].items() if about["broken"]]
-    rows += [["game", name, about["broken"]] for name, about in report["games"].items() if about["broken"]]
-    rows += [["void games", count, why] for why, count in report["standings"]["void"].items()]
-    rows += not_replayed(report)
+    rows = not_working(report)
     return f"## What did not work\n\n{rows_of(('what', '', 'why'), rows)}" if rows else ""
 
 
-def not_replayed(report: Report) -> list[list[Any]]:
-    """Return what could not be played again from the log: its results stand, and it is in no regret or transcript."""
+def not_working(report: Report) -> list[list[Any]]:
+    """Return the cells of a table: what did not work, which or how many, and why."""
+    agents, games = report["agents"].items(), report["games"].items()
+    rows = [["player", name, about["broken"]] for name, about in agents if about["broken"]]
+    rows += [["player", name, about["down"]] for name, about in agents if "down" in about]
+    rows += [["game", name, about["broken"]] for name, about in games if about["broken"]]
+    rows += [["void games", count, why] for why, count in report["standings"]["void"].items()]
     what = "not replayed, so without regret and transcript"
-    return [
-        [what, f"{game}, {about['pairs']} pairs", f"the first: {about['why']}"]
-        for game, about in report.get("unreplayed", {}).items()
-    ]
+    for game, about in report.get("unreplayed", {}).items():
+        rows.append([what, f"{game}, {about['pairs']} pairs", f"the first: {about['why']}"])
+    return rows

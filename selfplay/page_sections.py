@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .bench_text import counts, not_replayed, one_sided, signed, sprt_said
+from .bench_text import counts, not_working, one_sided, signed, sprt_said
 from .page_charts import Axis, Band, axis_head, curves, gauge, interval, point, shares
 from .page_html import Column, Html, definitions, esc, para, section, short, spanned, table
 from .spending import requests_said, spending_rows
@@ -60,7 +60,11 @@ def about(report: Report) -> Html:
 def who(report: Report) -> Html:
     """Return who played, and what tells each from another of its name."""
     rows = [
-        [name, about.get("kind", "–"), "; ".join(f"{k} {v}" for k, v in about.items() if k not in ("kind", "broken"))]
+        [
+            name,
+            about.get("kind", "–"),
+            "; ".join(f"{k} {v}" for k, v in about.items() if k not in ("kind", "broken", "down")),
+        ]
         for name, about in report["agents"].items()
     ]
     columns = [Column("player", "t"), Column("kind", "t"), Column("what it is", "t")]
@@ -344,10 +348,7 @@ def _band(run: Mapping[str, Any], measure: str) -> list[Band]:
 
 def broken(report: Report) -> Html:
     """Return what did not work."""
-    rows = [["player", name, about["broken"]] for name, about in report["agents"].items() if about["broken"]]
-    rows += [["game", name, about["broken"]] for name, about in report["games"].items() if about["broken"]]
-    rows += [["void games", count, why] for why, count in report["standings"]["void"].items()]
-    rows += not_replayed(report)
+    rows = not_working(report)
     columns = [Column("what", "t"), Column("which, or how many", "t"), Column("why", "t")]
     return section(
         "broken", "What did not work", table(columns, rows, "What did not work", is_headed=True) if rows else ""

@@ -14,7 +14,7 @@ from typing import Any
 
 from .metagame import alpha_rank, cyclic_share, nash_average
 from .ratings import Rating, Ratings, Result, rate, t_quantile
-from .tournament import PairKey
+from .tournament import DOWN, PairKey
 
 Record = Mapping[str, Any]
 Table = dict[str, Any]
@@ -273,6 +273,16 @@ def _how(game: Record, seat: int) -> str:
     if score == 0.0:
         return "lost_illegal" if game["offender"] == seat else "lost_on_board"
     return "won" if score == 1.0 else "drawn"
+
+
+def down_players(records: Iterable[Record]) -> dict[str, str]:
+    """Return the players who were asked no more, because nobody was reached, and why."""
+    found: dict[str, str] = {}
+    for game in (game for record in records for game in record["games"] if game["ending"] == "void"):
+        for name in game["players"]:
+            if game["why"].startswith(f"{name}: {DOWN}"):
+                found.setdefault(name, game["why"].removeprefix(f"{name}: "))
+    return found
 
 
 def _reasons(records: Iterable[Record]) -> dict[str, int]:

@@ -21,6 +21,11 @@ from sparring.envs.judging import decide
 from .episode import Episode
 from .play import Lane, deal, drive
 
+DOWN_AFTER = 5
+"""Prompts in a row that found nobody, after which a player is asked no more."""
+DOWN = "down, and not asked any more"
+"""How the reason begins for which games of such a player are void."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entrant:
@@ -101,6 +106,7 @@ def tournament(
     done: Collection[PairKey] = (),
     in_flight: int = 256,
     retries: int = 0,
+    down_after: int = DOWN_AFTER,
     left: list[Played] | None = None,
 ) -> Generator[Played]:
     """Play the pairs of a plan and yield each when both of its games are over, in order.
@@ -115,9 +121,11 @@ def tournament(
         done: what was played before, and is not again.
         in_flight: games at once. It does not change the games.
         retries: illegal replies that a seat may take back in a turn.
+        down_after: prompts in a row without anybody reached, after which a player is down: what is left of its games is
+            void, and nobody is asked in them.
         left: gets, if the caller closes this early, the pairs that were over but waited for an earlier one.
     """
-    players = {e.name: Guarded(e.agent, e.name) for e in entrants if e.agent is not None}
+    players = {e.name: Guarded(e.agent, e.name, down_after) for e in entrants if e.agent is not None}
     games = {e.label: fenced(e.game) for e in entries if e.game is not None}
     over = set(done)
     todo = [key for key in keys if key not in over]
@@ -132,6 +140,8 @@ def tournament(
         agents = (players[key.one], players[key.other])
         lane = FencedLane(match, agents, index, number, key=mix(mix(noise, salt(key)), second), swapped=bool(second))
         lane.verdicts = verdicts
+        if away := next((agent for agent in agents if agent.down), None):
+            match.void(f"{away.name}: {away.down}")
         return lane
 
     def pair(first: Episode, second: Episode) -> Played:
@@ -190,11 +200,16 @@ def _void_pair(key: PairKey, why: str) -> Played:
 class Guarded:
     """A player whose failures are data: what it raises comes back as faults, and replies say how long they took."""
 
-    def __init__(self, agent: Agent, name: str) -> None:
+    def __init__(self, agent: Agent, name: str, down_after: int = DOWN_AFTER) -> None:
         self.agent, self.name = agent, name
+        self.down = ""
+        """Why nobody is asked any more."""
+        self._down_after, self._in_a_row = down_after, 0
 
     def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
         """Return one reply a prompt, in order; a fault where there is none."""
+        if self.down:
+            return [Reply(text="", fault=self.down, unreached=True)] * len(prompts)
         started = time.perf_counter()
         try:
             replies = _checked(self.agent.reply(prompts), len(prompts))
@@ -207,7 +222,18 @@ class Guarded:
                 return [reply for prompt in prompts for reply in self.reply([prompt])]
             replies = [Reply(text="", fault=said(error))]
         each = (time.perf_counter() - started) / len(prompts)
+        self._note(replies)
         return [replace(reply, seconds=each) for reply in replies]
+
+    def _note(self, replies: Sequence[Reply]) -> None:
+        """Notice that nobody is there any more; a fault of one prompt, such as its length, says nothing of that."""
+        for reply in replies:
+            if not reply.fault:
+                self._in_a_row = 0
+            elif reply.unreached:
+                self._in_a_row += 1
+            if self._in_a_row >= self._down_after and not self.down:
+                self.down = f"{DOWN} after {self._in_a_row} prompts in a row without an answer: {reply.fault}"
 
 
 def _checked(replies: Sequence[Reply], count: int) -> list[Reply]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def bench(main: Callable[..., int], server: Any, tmp_path: Path) -> Bench:
     """Plays `random` against the server and returns the report."""
 
     def play(*words: str) -> dict[str, Any]:
-        agents = ("--agents", "random", f"served=openai:m@{server.url}")
+        agents = () if "--agents" in words else ("--agents", "random", f"served=openai:m@{server.url}")
         main(*agents, *SMALL, *words, "--out", tmp_path)
         return json.loads((tmp_path / "report.json").read_text())
 
@@ -134,10 +135,55 @@ def test_nonsense_is_the_models_and_a_broken_reply_is_nobodys(bench, server, cha
     assert found["standings"]["players"]["served"]["lost_on_board"] == 0
 
 
+def stall(handler: Any) -> None:
+    time.sleep(3)
+
+
+def test_a_server_that_stalls_is_down_after_a_few_prompts_and_the_others_are_rated(bench, server, tmp_path, capsys):
+    """Every prompt was waited for, with all its tries: ten minutes each as the settings were."""
+    server.answer = lambda number, request: stall
+    words = ("--agents", "random", "other=random", f"served=openai:m@{server.url}", "--timeout", "0.2", "--pairs", "20")
+    started = time.monotonic()
+    found = bench(*words, "--in-flight", "8", "--endpoint-retries", "5", "--down-after", "3")
+    assert time.monotonic() - started < 10
+    # Of the first wave each is asked twice at most, and of 160 games no more are tried.
+    assert len(server.requests) <= 2 * 8
+    assert found["requests"]["served"]["prompts"] <= 8
+    served = found["standings"]["players"]["served"]
+    assert (served["games"], served["void"], served["lost_on_board"], served["lost_illegal"]) == (0, 80, 0, 0)
+    assert found["standings"]["ratings"]["players"]["other"]["games"] == 40
+    reason = found["agents"]["served"]["down"]
+    assert reason.startswith("down, and not asked any more after 3 prompts in a row without an answer: no answer")
+    assert found["standings"]["void"][f"served: {reason}"] >= 72
+    for text in ((tmp_path / "report.md").read_text(), (tmp_path / "report.html").read_text()):
+        assert reason in text.split("What did not work", 1)[1]
+    assert "Ratings, all games" in capsys.readouterr().out
+
+
+def test_a_player_that_was_down_is_played_when_it_is_back(bench, server, chat, tmp_path):
+    server.answer = lambda number, request: chat.send({}, 401)
+    found = bench("--pairs", "12", "--in-flight", "2")
+    assert found["standings"]["players"]["served"]["void"] == 24
+    assert len(server.requests) <= 5 + 2
+    server.answer = lambda number, request: chat.completion("[check]")
+    found = bench("--pairs", "12", "--in-flight", "2")
+    assert found["standings"]["void"] == {}
+    assert "down" not in found["agents"]["served"]
+    assert found["standings"]["players"]["served"]["games"] == 24
+
+
+def test_a_server_that_fails_now_and_then_is_not_down(bench, server, chat):
+    server.answer = lambda number, request: chat.send({}, 503) if number % 3 else chat.completion("[check]")
+    found = bench("--down-after", "3", "--pairs", "8", "--in-flight", "1")
+    assert "down" not in found["agents"]["served"]
+    assert len(found["standings"]["void"]) == 1
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--concurrency", "0"], "--concurrency must be 1 or more, not 0"),
+        (["--down-after", "0"], "--down-after must be 1 or more, not 0"),
         (["--timeout", "0"], "--timeout must be above 0, not 0"),
         (["--timeout", "nan"], "--timeout must be above 0, not nan"),
         (["--endpoint-retries", "-1"], "--endpoint-retries must be 0 or more, not -1"),
