@@ -16,7 +16,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ from sparring.selfplay.bench import (
     split_name,
 )
 from sparring.selfplay.bench_page import page
-from sparring.selfplay.bench_text import markdown, with_span
+from sparring.selfplay.bench_text import markdown, not_played, not_working, with_span
 from sparring.selfplay.match_log import MatchLog, merge
 from sparring.selfplay.probe import ProbeLog, probe
 from sparring.selfplay.runs import strict, write_whole
@@ -49,7 +49,7 @@ from sparring.selfplay.spending import served_names
 from sparring.selfplay.sprt import Sprt
 from sparring.selfplay.standings import plain_label, score_of
 from sparring.selfplay.suites import find_suite, lack, manifest_hash
-from sparring.selfplay.tournament import Entrant, Entry, PairKey, Played, plan, tournament
+from sparring.selfplay.tournament import Entrant, Entry, PairKey, Played, plan, tournament, unable
 
 GAMES = ("KuhnPoker-v0",)
 """What is played where nothing is named."""
@@ -243,16 +243,21 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         entries = judged_by(entries, options.judge, device=options.device, dtype=options.dtype)
     players = entrants(options)
     check_entered(options, [player.name for player in players])
-    keys = plan(players, entries, pairs=options.pairs, seed=options.seed, baseline=options.baseline)
-    if not keys:
-        raise ValueError(f"nothing can be played. {why_nothing(players, entries)}")
-    about = header(players, entries, retries=options.retries)
+    planned = partial(plan, players, entries, pairs=options.pairs, seed=options.seed, baseline=options.baseline)
+    # What is told twice is refused before games are solved.
+    planned()
+    cannot = unable(players, entries)
+    playable = planned(without=cannot)
+    about = header(players, entries, retries=options.retries, unable=cannot)
     more: dict[str, Any] = {"interrupted": False}
     log = MatchLog(options.out / "log.jsonl", about)
     probes = ProbeLog(options.out / "probe.jsonl", about)
+    # What was played before stands, though a player or a game may not be had any more.
+    able = set(playable)
+    keys = [key for key in planned(without=cannot, with_broken=True) if key in able or key in log.records]
     counted = set(keys)
     try:
-        counted = play_all(options, console, players, entries, keys, log, test)
+        counted = play_all(options, console, (players, entries, playable), keys, log, test)
     except KeyboardInterrupt:
         console.print("interrupted; this is what was played")
         more["interrupted"] = True
@@ -270,7 +275,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     # Exploiters train for long: whatever ends them, what was played is told.
     write(options.out, found)
     there = [player for player in players if "down" not in found["agents"][player.name]]
-    return {**found, **probe_all(options, console, there, entries, probes)}
+    return {**found, **probe_all(options, console, there, entries, probes, cannot)}
 
 
 def probe_all(
@@ -279,6 +284,7 @@ def probe_all(
     players: Sequence[Entrant],
     entries: Sequence[Entry],
     log: ProbeLog,
+    without: Collection[tuple[str, str]],
 ) -> dict[str, Any]:
     """Return what exploiters win; Ctrl-C ends it with those that are done."""
     told = {"games": options.probe, "seed": options.seed, "retries": options.retries, "level": options.level}
@@ -300,7 +306,7 @@ def probe_all(
                     bar.reset(task, description=what, total=total)
                 bar.update(task, completed=done)
 
-            for one in probe(players, entries, **told, log=log, watch=watch):
+            for one in probe(players, entries, **told, log=log, without=without, watch=watch):
                 found.append(one)
                 console.print(exploited(one), markup=False)
     except KeyboardInterrupt:
@@ -378,10 +384,9 @@ def test_again(
     return about_test(test, players)
 
 
-def why_nothing(players: Sequence[Entrant], entries: Sequence[Entry]) -> str:
-    """Return what is missing where no two players can meet in any game."""
-    broken = [f"{e.name}: {e.broken}" for e in players if e.agent is None]
-    return ". ".join([*broken, *(f"{e.label}: {e.broken}" for e in entries if e.game is None)])
+def why_nothing(found: dict[str, Any]) -> str:
+    """Return what is missing where no two players could meet in any game."""
+    return ". ".join(f"{which}: {why}" for _, which, why in [*not_working(found), *not_played(found)])
 
 
 def shared(
@@ -412,18 +417,20 @@ def about_test(test: Sprt, players: Sequence[Entrant]) -> dict[str, Any]:
 def play_all(
     options: argparse.Namespace,
     console: Console,
-    players: Sequence[Entrant],
-    entries: Sequence[Entry],
+    to_play: tuple[Sequence[Entrant], Sequence[Entry], Sequence[PairKey]],
     keys: Sequence[PairKey],
     log: MatchLog,
     test: Sprt | None,
 ) -> set[PairKey]:
     """Play the pairs that the log lacks or that were void, and stop early where a sequential test is decided.
 
-    Returns what counts. Pairs that were over behind the one that decided a test are written down, for whoever plays on,
-    but do not count: they are those of short games.
+    `to_play` are the players, the games and the plan; `keys` has those pairs too that the log has and nobody can play
+    any more. Returns what counts. Pairs that were over behind the one that decided a test are written down, for whoever
+    plays on, but do not count: they are those of short games.
     """
-    done = log.done
+    players, entries, playable = to_play
+    able = set(playable)
+    done = log.done | {key: log.records[key] for key in keys if key not in able}
     counted: set[PairKey] = set()
     left: list[Played] = []
     bar = Progress(
@@ -439,7 +446,7 @@ def play_all(
         terms = {"in_flight": options.in_flight, "retries": options.retries}
         if options.down_after is not None:
             terms["down_after"] = options.down_after
-        games = tournament(players, entries, keys, done=done, left=left, **terms)
+        games = tournament(players, entries, playable, done=done, left=left, **terms)
         fresh = logged(games, log, options.retries)
         for record in judged(test, players, in_turn(keys, done, fresh)):
             key = PairKey(*record["pair"])
@@ -500,7 +507,7 @@ class Shown(Markdown):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Return the exit code: 0 done, 2 refused, 130 interrupted."""
+    """Return the exit code: 0 done, 1 done and something did not work, 2 refused, 130 interrupted."""
     console = Console()
     disable_progress_bar()
     options = parse(argv)
@@ -517,7 +524,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     console.print(Shown(markdown(found)))
     console.print(f"the page, the log and the numbers are in {options.out}", markup=False)
-    return 130 if found["interrupted"] else 0
+    if found["interrupted"]:
+        return 130
+    if not found["standings"]["pairs"]:
+        print(f"benchmark.py: nothing could be played. {why_nothing(found)}", file=sys.stderr)
+        return 1
+    return 1 if not_working(found) else 0
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from sparring.envs import Game, Judge, judge_of, list_games, make, near, read_op
 
 from .findings import exact, regrets, skin_costs, solved
 from .judged import is_judged, with_judge
-from .match_log import check_same, header_digest
+from .match_log import check_same, header_digest, is_void
 from .run_curves import curves, model_folder
 from .spending import requests, spending
 from .standings import Record, down_players, plain_label, standings, timing
@@ -92,6 +92,8 @@ def enter_game(spec: str, *, skin: str | None = None, show_legal: bool | None = 
     label = spec if skin in (None, "plain") else f"{spec}[{skin}]"
     try:
         game = make(id, show_legal=show_legal, **settings, **({} if skin is None else {"skin": skin}))
+        # One that cannot say what it is cannot be written down.
+        about_game(game)
     except Exception as error:
         # What can only be misspelt is refused; what breaks inside a game, somebody's own or a library's, is said.
         if isinstance(error, ValueError | TypeError) and is_own(id):
@@ -150,9 +152,21 @@ def _in_skin(plain: Entry, skin: str, show_legal: bool | None) -> Entry:
     return enter_game(spec, skin=skin, show_legal=show_legal)
 
 
-def header(entrants: Iterable[Entrant], entries: Iterable[Entry], *, retries: int = 0) -> dict[str, Any]:
-    """Return what a log says of its players and games, so that two logs can be told to be of the same."""
+def header(
+    entrants: Iterable[Entrant],
+    entries: Iterable[Entry],
+    *,
+    retries: int = 0,
+    unable: Mapping[tuple[str, str], str] | None = None,
+) -> dict[str, Any]:
+    """Return what a log says of its players and games, so that two logs can be told to be of the same.
+
+    `unable` says why some players cannot play some games, see `tournament.unable`.
+    """
     entrants, entries = list(entrants), list(entries)
+    cannot: dict[str, dict[str, str]] = {}
+    for (name, label), why in (unable or {}).items():
+        cannot.setdefault(name, {})[label] = why
     return {
         "games": {e.label: {**about_game(e.game), "retries": retries} for e in entries if e.game is not None},
         "players": {e.name: fingerprint(e.agent) for e in entrants if e.agent is not None},
@@ -160,6 +174,7 @@ def header(entrants: Iterable[Entrant], entries: Iterable[Entry], *, retries: in
             "games": {e.label: e.broken for e in entries if e.game is None},
             "players": {e.name: e.broken for e in entrants if e.agent is None},
         },
+        **({"unable": cannot} if cannot else {}),
         "versions": versions(),
     }
 
@@ -278,6 +293,7 @@ def report(
         "curves": curves(entrants),
         "transcripts": shown,
         "unreplayed": _unreplayed(lost),
+        "unable": _unable(headers, records),
         "timing": timing(records),
         "spending": spending(table["players"], agents, prices or {}),
         **({"requests": asked} if (asked := requests(entrants)) else {}),
@@ -290,6 +306,17 @@ def _about_player(entrant: Entrant, known: Mapping[str, Any], down: Mapping[str,
     name = entrant.name
     gone = {"down": down[name]} if name in down else {}
     return {"broken": entrant.broken, **gone, **known.get(name, {})}
+
+
+def _unable(headers: Iterable[Mapping[str, Any]], records: Iterable[Record]) -> dict[str, dict[str, str]]:
+    """Return which games players could not play, and why, by name; what they have played since, they can."""
+    played = {(name, record["pair"][1]) for record in records for name in record["pair"][2:4] if not is_void(record)}
+    found: dict[str, dict[str, str]] = {}
+    for name, whys in (item for header in headers for item in header.get("unable", {}).items()):
+        for label, why in whys.items():
+            if (name, label) not in played:
+                found.setdefault(name, {})[label] = why
+    return found
 
 
 def _anchor_note(anchor: str | None, table: Mapping[str, Any]) -> list[str]:

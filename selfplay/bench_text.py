@@ -259,8 +259,18 @@ def _probe(report: Report) -> str:
 
 
 def _broken(report: Report) -> str:
-    rows = not_working(report)
+    rows = [*not_working(report), *not_played(report)]
     return f"## What did not work\n\n{rows_of(('what', '', 'why'), rows)}" if rows else ""
+
+
+def not_played(report: Report) -> list[list[Any]]:
+    """Return the cells of a table: players, and which games they cannot play, and why; games of one reason together."""
+    rows = []
+    for name, whys in report.get("unable", {}).items():
+        for why in dict.fromkeys(whys.values()):
+            games = ", ".join(label for label, said in whys.items() if said == why)
+            rows.append(["player", name, f"does not play {games}: {why}"])
+    return rows
 
 
 def not_working(report: Report) -> list[list[Any]]:

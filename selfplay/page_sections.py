@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .bench_text import counts, not_working, one_sided, signed, sprt_said
+from .bench_text import counts, not_played, not_working, one_sided, signed, sprt_said
 from .page_charts import Axis, Band, axis_head, curves, gauge, interval, point, shares
 from .page_html import Column, Html, definitions, esc, para, section, short, spanned, table
 from .spending import requests_said, spending_rows
@@ -348,7 +348,7 @@ def _band(run: Mapping[str, Any], measure: str) -> list[Band]:
 
 def broken(report: Report) -> Html:
     """Return what did not work."""
-    rows = not_working(report)
+    rows = [*not_working(report), *not_played(report)]
     columns = [Column("what", "t"), Column("which, or how many", "t"), Column("why", "t")]
     return section(
         "broken", "What did not work", table(columns, rows, "What did not work", is_headed=True) if rows else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ def probe(
     retries: int = 0,
     level: float = 0.95,
     log: ProbeLog | None = None,
+    without: Collection[tuple[str, str]] = (),
     watch: Watch = lambda what, done, total: None,
 ) -> Iterator[dict[str, Any]]:
     """Train an exploiter against each player in each game, and yield what each wins.
@@ -89,9 +90,11 @@ def probe(
         retries: illegal replies that a seat may take back in a turn.
         level: of the interval of its mean reward.
         log: what was found before, and is not looked for again; takes in what is found now.
+        without: players and games that do not go together, by name and label.
         watch: sees how each goes on.
     """
-    due = [(entry, e) for entry in entries for e in entrants if entry.game is not None and e.agent is not None]
+    there = [(entry, e) for entry in entries for e in entrants if entry.game is not None and e.agent is not None]
+    due = [(entry, e) for entry, e in there if (e.name, entry.label) not in without]
     for number, (entry, entrant) in enumerate(due, 1):
         about = {"game": entry.label, "player": entrant.name, "games": games, "seed": seed}
         won = None if log is None else log.won(about)

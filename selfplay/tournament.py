@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from sparring.agents import Agent, PlayerLeft, Prompt, Reply, mix
+from sparring.agents import Agent, Picky, PlayerLeft, Prompt, Reply, mix
 from sparring.envs import Case, Ending, Game, Judge, Match, Verdict
 from sparring.envs.judging import decide
 
@@ -73,13 +73,38 @@ class Played(NamedTuple):
     """What judges said in each, as probabilities that seat 0 is right."""
 
 
+def unable(entrants: Iterable[Entrant], entries: Sequence[Entry]) -> dict[tuple[str, str], str]:
+    """Return why some players cannot play some games, by player and game."""
+    found: dict[tuple[str, str], str] = {}
+    for entrant in entrants:
+        for entry in entries:
+            if isinstance(entrant.agent, Picky) and entry.game is not None:
+                found[entrant.name, entry.label] = _refusal(entrant.agent, entry.game)
+    return {where: why for where, why in found.items() if why}
+
+
+def _refusal(agent: Picky, game: Game[Any]) -> str:
+    try:
+        return agent.refusal(game)
+    except Exception:  # noqa: BLE001 (a game's own failure, which its games show)
+        return ""
+
+
 def plan(
-    entrants: Sequence[Entrant], entries: Sequence[Entry], *, pairs: int, seed: int = 0, baseline: str | None = None
+    entrants: Sequence[Entrant],
+    entries: Sequence[Entry],
+    *,
+    pairs: int,
+    seed: int = 0,
+    baseline: str | None = None,
+    without: Collection[tuple[str, str]] = (),
+    with_broken: bool = False,
 ) -> list[PairKey]:
     """Return the pairs of a round robin, or of everybody against `baseline`, in the order in which they are played.
 
     Every match-up of every game comes round before the next pair of any, so that what is cut short is balanced. Players
-    and games that are broken are left out.
+    and games that are broken are left out, unless `with_broken`: a log may have games of theirs. Left out in any case
+    are players from the games of `without`, by name and label.
 
     Raises ValueError for names that are not told apart, or a baseline who has not entered.
     """
@@ -92,10 +117,11 @@ def plan(
         raise ValueError(f"the baseline {baseline!r} has not entered; players are {', '.join(names)}")
     if pairs < 1:
         raise ValueError(f"pairs must be 1 or more, not {pairs}")
-    able = [entrant.name for entrant in entrants if entrant.agent is not None]
+    able = [entrant.name for entrant in entrants if entrant.agent is not None or with_broken]
     meetings = [(min(two), max(two)) for two in combinations(able, 2) if baseline is None or baseline in two]
-    playable = [entry.label for entry in entries if entry.game is not None]
-    return [PairKey(seed, label, *two, number) for number in range(pairs) for label in playable for two in meetings]
+    playable = [entry.label for entry in entries if entry.game is not None or with_broken]
+    meet = [(label, two) for label in playable for two in meetings if all((name, label) not in without for name in two)]
+    return [PairKey(seed, label, *two, number) for number in range(pairs) for label, two in meet]
 
 
 def tournament(

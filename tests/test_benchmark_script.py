@@ -136,7 +136,7 @@ def test_after_an_outage_the_same_words_play_what_was_void(
 
     script_enter = script.enter
     monkeypatch.setattr(script, "enter", enter)
-    assert main(*SMALL, "--out", tmp_path / "a") == 0
+    assert main(*SMALL, "--out", tmp_path / "a") == 1
     assert sum(read(tmp_path / "a")["standings"]["void"].values()) == 12
     monkeypatch.undo()
     monkeypatch.setenv("COLUMNS", "250")
@@ -366,9 +366,9 @@ def test_a_report_of_a_log_is_that_of_its_run(main: Main, tmp_path: Path, refuse
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{")
     words = ("--agents", "random", "heuristic", "optimal", f"gone={tmp_path / 'model'}", "--pairs", "6")
-    assert main(*words, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--out", tmp_path / "a") == 0
+    assert main(*words, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--out", tmp_path / "a") == 1
     log = tmp_path / "a" / "log.jsonl"
-    assert main("--report", log, "--out", tmp_path / "b") == 0
+    assert main("--report", log, "--out", tmp_path / "b") == 1
     ran, reported = read(tmp_path / "a"), read(tmp_path / "b")
     assert reported["agents"] == ran["agents"]
     assert reported["agents"]["gone"]["broken"]
@@ -448,7 +448,6 @@ def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp
         (["--report", "x", "--probe", "9", "--baseline", "random"], "--baseline, --probe: --report plays nothing"),
         (["--report", "x", "--pairs", "9", "--seed", "0"], "--pairs, --seed: --report plays nothing"),
         (["--report", "x", "--skins", "plain"], "--skins: the logs say how their games were worded"),
-        (["--agents", "random", "no/such/model"], "nothing can be played. no/such/model: ValueError: no player"),
     ],
     ids=lambda value: None if isinstance(value, list) else value[:40],
 )
@@ -463,7 +462,7 @@ def test_what_cannot_be_loaded_is_said_and_the_others_play(main: Main, tmp_path:
     model.mkdir()
     (model / "config.json").write_text("{")
     words = (*SMALL[:3], f"mine={model}", *SMALL[3:], "--games", "KuhnPoker-v0", "Nim-v0", "--skins", "plain")
-    assert main(*words, "--out", tmp_path / "out") == 0
+    assert main(*words, "--out", tmp_path / "out") == 1
     found = read(tmp_path / "out")
     assert found["standings"]["pairs"] == 12
     assert found["agents"]["mine"]["broken"]
@@ -478,7 +477,7 @@ def test_a_game_whose_library_is_missing_is_said_and_the_others_are_played(
 
     family = registry.Family("lacking", "no_such_package.games:Games", "no_such_package", "lacking")
     monkeypatch.setitem(registry._FAMILIES, "lacking", family)
-    assert main(*SMALL, "--games", "lacking/go", "KuhnPoker-v0", "--out", tmp_path) == 0
+    assert main(*SMALL, "--games", "lacking/go", "KuhnPoker-v0", "--out", tmp_path) == 1
     text = (tmp_path / "report.md").read_text().split("What did not work")[1]
     assert "lacking/go" in text
     assert "pip install 'sparring[lacking]'" in text
@@ -561,17 +560,23 @@ class Falls(KuhnPoker):
 class Unmade(KuhnPoker):
     def __init__(self, **settings):
         raise RuntimeError("no wood")
+
+class Ruleless(KuhnPoker):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.rules = None
 """
 
 
 def test_a_game_that_breaks_is_said_and_the_others_are_rated(main: Main, tmp_path: Path) -> None:
-    """One cannot be made, one raises in play and so in every look at its tree: the table is of the third."""
+    """Two cannot be made, one raises in play and so in every look at its tree: the table is of the last."""
     path = tmp_path / "broken.py"
     path.write_text(BROKEN)
-    games = ("--games", f"{path}:Falls", f"{path}:Unmade", "KuhnPoker-v0")
-    assert main(*TWO, *games, "--pairs", "4", "--out", tmp_path / "out") == 0
+    games = ("--games", f"{path}:Falls", f"{path}:Unmade", f"{path}:Ruleless", "KuhnPoker-v0")
+    assert main(*TWO, *games, "--pairs", "4", "--out", tmp_path / "out") == 1
     found = json.loads((tmp_path / "out" / "report.json").read_text())
     assert "no wood" in found["games"][f"{path}:Unmade"]["broken"]
+    assert "TypeError" in found["games"][f"{path}:Ruleless"]["broken"]
     assert "the table fell over" in found["exact"][f"{path}:Falls"]["none"]
     log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()[1:]]
     endings = {(record["pair"][1], game["ending"]) for record in log for game in record["games"]}
@@ -588,7 +593,7 @@ def test_a_game_that_does_not_replay_is_said_and_the_tables_stand(main: Main, tm
     first = next(line for line in lines if line.get("pair", ["", ""])[1] == "TicTacToe-v0")["games"][0]["turns"][0]
     first[changed] = {"prompt": "0" * 16, "seat": 1, "reply": "pass"}[changed]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    main("--report", log, "--no-exact", "--out", tmp_path / "again")
+    assert main("--report", log, "--no-exact", "--out", tmp_path / "again") == 1
     found = read(tmp_path / "again")
     assert found["standings"]["ratings"] == before["standings"]["ratings"]
     lost = found["unreplayed"].pop("TicTacToe-v0")
@@ -642,3 +647,74 @@ class Undealt(KuhnPoker):
     assert found["standings"]["ratings"]["pairs"] == 2
     assert sum(found["standings"]["void"].values()) == 4
     assert found["unreplayed"] == {}
+
+
+def test_where_nothing_can_be_played_there_is_a_report_that_says_why(main: Main, tmp_path: Path, capsys: Any) -> None:
+    """Of two players one could not be loaded: exit code 2, and no report."""
+    assert main("--agents", "random", "no/such/model", "--out", tmp_path) == 1
+    assert "nothing could be played. no/such/model: ValueError: no player" in capsys.readouterr().err
+    found = read(tmp_path)
+    assert found["standings"]["pairs"] == 0
+    assert found["standings"]["players"].keys() == {"random", "no/such/model"}
+    for name in ("report.md", "report.html"):
+        assert "no/such/model" in (tmp_path / name).read_text().split("What did not work", 1)[1]
+    assert main("--report", tmp_path / "log.jsonl", "--out", tmp_path / "again") == 1
+    assert read(tmp_path / "again")["agents"] == found["agents"]
+
+
+@pytest.mark.parametrize("more", [(), ("--sprt", "0", "2000")])
+def test_what_was_played_stands_though_a_player_is_gone(main: Main, tmp_path: Path, model: Path, more: Any) -> None:
+    words = ("--agents", "random", f"mine={model}", "--games", "KuhnPoker-v0", "Nim-v0", "--pairs", "3", "--no-exact")
+    assert main(*words, *more, "--out", tmp_path / "out") == 0
+    before = read(tmp_path / "out")
+    (model / "config.json").write_text("{")
+    assert main(*words, *more, "--out", tmp_path / "out") == 1
+    found = read(tmp_path / "out")
+    assert found["agents"]["mine"].pop("broken")
+    assert found["agents"]["mine"] == {k: v for k, v in before["agents"]["mine"].items() if k != "broken"}
+    for key in ("standings", "transcripts", "sprt"):
+        assert found.get(key) == before.get(key)
+    # What is missing cannot be played any more.
+    assert main(*words, "--pairs", "4", *more, "--out", tmp_path / "out") == 1
+    assert read(tmp_path / "out")["standings"] == before["standings"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The folder of a model that plays."""
+    from sparring.agents import tiny_agent
+    from sparring.envs import make
+
+    agent = tiny_agent([make("KuhnPoker-v0"), make("Nim-v0")], hidden=16, layers=1, heads=2)
+    agent.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("skins", [(), ("--skins", "plain", "obfuscated")])
+def test_who_cannot_play_a_game_is_left_out_of_it_and_that_is_said_once(main: Main, tmp_path: Path, skins: Any) -> None:
+    """`optimal` and `heuristic` played nothing but void games in a debate."""
+    agents = ("--agents", "random", "other=random", "optimal", "heuristic")
+    words = (*agents, "--games", "Debate-v0", "KuhnPoker-v0", "--pairs", "2", "--no-exact", *skins)
+    # A wording that a game has not did not work.
+    code = int(bool(skins))
+    assert main(*words, "--out", tmp_path) == code
+    found, played = read(tmp_path), records(tmp_path / "log.jsonl")
+    assert found["standings"]["void"] == {}
+    debates = {tuple(r["pair"][2:4]) for r in played if r["pair"][1].startswith("Debate-v0")}
+    assert debates == {("other", "random")}
+    assert len({tuple(r["pair"][2:4]) for r in played if r["pair"][1] == "KuhnPoker-v0"}) == 6
+    assert found["unable"].keys() == {"optimal", "heuristic"}
+    for text in ((tmp_path / "report.md").read_text(), (tmp_path / "report.html").read_text()):
+        table = text.split("What did not work", 1)[1]
+        assert table.count("does not play Debate-v0") == 2
+    again = tmp_path / "again"
+    assert main("--report", tmp_path / "log.jsonl", "--no-exact", "--out", again) == code
+    assert read(again)["unable"] == found["unable"]
+
+
+def test_where_nobody_can_play_there_is_a_report(main: Main, tmp_path: Path, capsys: Any) -> None:
+    words = ("--agents", "heuristic", "optimal", "--games", "Debate-v0", "--sprt", "0", "50", "--probe", "20")
+    assert main(*words, "--out", tmp_path) == 1
+    assert "nothing could be played. heuristic: does not play Debate-v0: " in capsys.readouterr().err
+    found = read(tmp_path)
+    assert (found["sprt"]["decision"], found["sprt"]["pairs"], found["probe"]) == (None, 0, [])

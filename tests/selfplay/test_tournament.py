@@ -14,7 +14,7 @@ from sparring.agents import HeuristicAgent, OptimalAgent, PlayerLeft, Prompt, Ra
 from sparring.envs import Case, Ending, Game, Statement, Verdict, make
 from sparring.selfplay.match_log import pair_record, replay
 from sparring.selfplay.standings import down_players, standings
-from sparring.selfplay.tournament import Entrant, Entry, PairKey, Played, plan, tournament
+from sparring.selfplay.tournament import Entrant, Entry, PairKey, Played, plan, tournament, unable
 
 KUHN = Entry(label="KuhnPoker-v0", game=make("KuhnPoker-v0"))
 
@@ -115,6 +115,26 @@ def test_plans_that_cannot_be_are_refused_and_what_is_broken_is_left_out() -> No
         plan(players, [KUHN], pairs=0)
     broken = [*players, Entrant(name="gone", agent=None, broken="no such folder")]
     assert len(plan(broken, [KUHN, Entry(label="x", game=None, broken="no library")], pairs=3)) == 3
+
+
+def test_who_cannot_play_a_game_meets_nobody_in_it() -> None:
+    players = [*enter(RandomAgent(), OptimalAgent(), HeuristicAgent()), Entrant(name="gone", agent=None, broken="no")]
+    entries = [KUHN, Entry(label="Debate-v0", game=make("Debate-v0")), Entry(label="lost", game=None, broken="no")]
+    cannot = unable(players, entries)
+    assert cannot.keys() == {("optimal", "Debate-v0"), ("heuristic", "Debate-v0")}
+    assert all("Debate" in why for why in cannot.values())
+    keys = plan(players, entries, pairs=1, without=cannot)
+    assert Counter(key.game for key in keys) == {"KuhnPoker-v0": 3}
+    everything = plan(players, entries, pairs=1, without=cannot, with_broken=True)
+    assert Counter(key.game for key in everything) == {"KuhnPoker-v0": 6, "Debate-v0": 1, "lost": 6}
+
+
+def test_a_game_that_breaks_is_not_one_that_a_player_cannot_play() -> None:
+    class Falls(type(KUHN.game)):  # type: ignore[misc]
+        def play(self, state: Any, move: str) -> Any:
+            raise RuntimeError("the table fell over")
+
+    assert unable(enter(OptimalAgent()), [Entry(label="falls", game=Falls())]) == {}
 
 
 class Faulty:
