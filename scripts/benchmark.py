@@ -43,11 +43,11 @@ from sparring.selfplay.bench import (
 from sparring.selfplay.bench_page import page
 from sparring.selfplay.bench_text import markdown, not_played, not_working, with_span
 from sparring.selfplay.match_log import MatchLog, merge
-from sparring.selfplay.probe import ProbeLog, probe
+from sparring.selfplay.probe import ProbeLog, kept_probes, probe
 from sparring.selfplay.runs import strict, write_whole
+from sparring.selfplay.sequential import about_terms, about_test, common_test, judged, read_tests, sprt_again
 from sparring.selfplay.spending import served_names
 from sparring.selfplay.sprt import Sprt
-from sparring.selfplay.standings import plain_label, score_of
 from sparring.selfplay.suites import find_suite, lack, manifest_hash
 from sparring.selfplay.tournament import Entrant, Entry, PairKey, Played, plan, tournament, unable
 
@@ -242,13 +242,16 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     if options.judge is not None:
         entries = judged_by(entries, options.judge, device=options.device, dtype=options.dtype)
     players = entrants(options)
-    check_entered(options, [player.name for player in players])
+    names = [player.name for player in players]
+    check_entered(options, names)
     planned = partial(plan, players, entries, pairs=options.pairs, seed=options.seed, baseline=options.baseline)
     # What is told twice is refused before games are solved.
     planned()
     cannot = unable(players, entries)
     playable = planned(without=cannot)
     about = header(players, entries, retries=options.retries, unable=cannot)
+    if options.sprt is not None:
+        about["sprt"] = about_terms(names, options.sprt, seed=options.seed, pairs=options.pairs)
     more: dict[str, Any] = {"interrupted": False}
     log = MatchLog(options.out / "log.jsonl", about)
     probes = ProbeLog(options.out / "probe.jsonl", about)
@@ -266,7 +269,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     # In the order of the plan, whatever else the log holds, so that the same games give the same report.
     records = [log.records[key] for key in keys if key in counted and key in log.records]
     if test is not None:
-        more["sprt"] = about_test(test, players)
+        more["sprt"] = about_test(test, names)
     prices = read_prices(options.prices, served_here(options))
     make = partial(report, players, entries, records, log.headers, prices=prices, more=more)
     found = made(make, options, console, log.headers, records)
@@ -347,6 +350,8 @@ def made(
 def read_logs(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Return the report of some logs; nothing is played."""
     headers, records = merge(options.report)
+    told, behind = read_tests(options.report)
+    records = {key: record for key, record in records.items() if key not in behind}
     entries = (
         enter_games(options.games, options.skins, show_legal=not options.hide_legal)
         if options.games
@@ -358,30 +363,20 @@ def read_logs(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     sorted_records = [records[key] for key in sorted(records, key=lambda key: (key.seed, key.number, key))]
     more: dict[str, Any] = {"interrupted": False}
     if options.sprt is not None:
-        more["sprt"] = test_again(Sprt(*options.sprt), given or players, headers, sorted_records)
+        names = [player.name for player in given or players]
+        more["sprt"], after = sprt_again(Sprt(*options.sprt), names, headers, records)
+        # Where no log says that its games were those of a test, they are of this one if there are no others.
+        behind = set() if any(told) or len(players) > 2 else after
+    elif (found := common_test(told)) is not None:
+        more["sprt"] = found
+    sorted_records = [record for record in sorted_records if PairKey(*record["pair"]) not in behind]
+    kept, notes = kept_probes(options.report, headers, level=options.level)
+    if kept:
+        more["probe"] = kept
     prices = read_prices(options.prices, served_names(headers))
     make = partial(report, players, entries, sorted_records, headers, prices=prices, more=more)
-    return made(make, options, console, headers, sorted_records)
-
-
-def test_again(
-    test: Sprt, players: Sequence[Entrant], headers: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    """Return where a sequential test of two players stands after the games of some logs, in the order of play."""
-    names = [player.name for player in players]
-    if len(names) != 2:
-        known = ", ".join(names)
-        raise ValueError(f"--sprt asks whether the second of two agents is better; give --agents A B, not {known}")
-    mine = [record for record in records if sorted(record["pair"][2:4]) == sorted(names)]
-    labels = {record["pair"][1] for record in mine}
-    if len({plain_label(label) for label in labels}) < len(labels):
-        raise ValueError("--sprt takes one skin: a deal in two wordings is one experiment, and would count as two")
-    if not mine:
-        raise ValueError(f"--sprt: these logs have no game of {names[0]} against {names[1]}")
-    order = list(dict.fromkeys(label for header in headers for label in header.get("games", {})))
-    for _ in judged(test, players, sorted(mine, key=lambda r: (r["pair"][0], r["pair"][4], order.index(r["pair"][1])))):
-        pass
-    return about_test(test, players)
+    found = made(make, options, console, headers, sorted_records)
+    return {**found, "notes": [*found["notes"], *notes]}
 
 
 def why_nothing(found: dict[str, Any]) -> str:
@@ -405,13 +400,6 @@ def shared(
 
 def rating_terms(options: argparse.Namespace) -> dict[str, Any]:
     return {"anchor": options.anchor or "random", "level": options.level}
-
-
-def about_test(test: Sprt, players: Sequence[Entrant]) -> dict[str, Any]:
-    """Return where a sequential test stands."""
-    a, b = (player.name for player in players)
-    limits = {"bounds": [test.low, test.high], "limits": list(test.bounds)}
-    return {"a": a, "b": b, "llr": test.llr, "pairs": test.pairs, "decision": test.decision, **limits}
 
 
 def play_all(
@@ -448,7 +436,8 @@ def play_all(
             terms["down_after"] = options.down_after
         games = tournament(players, entries, playable, done=done, left=left, **terms)
         fresh = logged(games, log, options.retries)
-        for record in judged(test, players, in_turn(keys, done, fresh)):
+        names = [player.name for player in players]
+        for record in judged(test, names, in_turn(keys, done, fresh)):
             key = PairKey(*record["pair"])
             counted.add(key)
             bar.update(task, advance=key not in done, note="" if test is None else f"LLR {test.llr:+.2f}")
@@ -476,20 +465,6 @@ def logged(games: Iterable[Any], log: MatchLog, retries: int) -> Iterator[dict[s
     for played in games:
         log.add(played, retries=retries)
         yield log.records[played.key]
-
-
-def judged(
-    test: Sprt | None, players: Sequence[Entrant], records: Iterable[dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
-    """Yield pairs until a sequential test, if there is one, has decided; void pairs say nothing to it."""
-    for record in records:
-        yield record
-        if test is None or any(game["ending"] == "void" for game in record["games"]):
-            continue
-        b = players[1].name
-        test.add(*(score_of(g) if g["players"][0] == b else 1 - score_of(g) for g in record["games"]))
-        if test.decision is not None:
-            return
 
 
 class FoldedTable(TableElement):

@@ -26,7 +26,6 @@ from sparring.agents import (
     LanguageModelAgent,
     MajorityJudge,
     ModelJudge,
-    OptimalAgent,
     PatientJudge,
     SwappedJudge,
     make_agent,
@@ -35,9 +34,10 @@ from sparring.agents import (
 )
 from sparring.envs import Game, Judge, judge_of, list_games, make, near, read_options
 
-from .findings import exact, regrets, skin_costs, solved
+from .bench_notes import BRIEF, anchor_note, judge_notes, optimal_note, version_notes, versions_of
+from .findings import exact, regrets, skin_costs
 from .judged import is_judged, with_judge
-from .match_log import check_same, header_digest, is_void
+from .match_log import check_same, is_void
 from .run_curves import curves, model_folder
 from .spending import requests, spending
 from .standings import Record, down_players, plain_label, standings, timing
@@ -45,7 +45,6 @@ from .tournament import Entrant, Entry, PairKey, said
 from .transcripts import transcripts
 
 PACKAGES = ("sparring", "torch", "transformers", "numpy", "scipy")
-BRIEF = "The report was cut short: exact figures, regret and transcripts are left out. --report LOG makes all of it."
 
 
 def enter(spec: str, settings: Mapping[str, Any] | None = None) -> Entrant:
@@ -275,7 +274,7 @@ def report(
     agents = {e.name: _about_player(e, _merged(headers, "players"), down) for e in entrants}
     exactly = exact(entrants, games) if is_exact and not is_brief else {}
     listed = {label: game for label, game in games.items() if "none" not in exactly.get(label, {})}
-    said_of = [*notes, BRIEF] if is_brief else [*notes, *_optimal_note(agents, listed)]
+    said_of = [*notes, BRIEF] if is_brief else [*notes, *optimal_note(agents, listed)]
     skins = {label: plain for label in games if (plain := plain_label(label)) != label}
     lost: dict[PairKey, str] = {}
     regret, shown = ({}, []) if is_brief else (regrets(records, games, level, lost), transcripts(records, games, lost))
@@ -283,7 +282,7 @@ def report(
         "games": {e.label: {"broken": e.broken, **judges.get(e.label, {})} for e in entries},
         "agents": agents,
         "versions": {name: ", ".join(found) for name, found in played_with.items()},
-        "notes": [*said_of, *_version_notes(played_with), *_anchor_note(anchor, table), *_judge_notes(judges)],
+        "notes": [*said_of, *version_notes(played_with), *anchor_note(anchor, table), *judge_notes(judges)],
         "seeds": sorted({record["pair"][0] for record in records}),
         "retries": sorted({record["retries"] for record in records}),
         "standings": table,
@@ -317,46 +316,6 @@ def _unable(headers: Iterable[Mapping[str, Any]], records: Iterable[Record]) -> 
             if (name, label) not in played:
                 found.setdefault(name, {})[label] = why
     return found
-
-
-def _anchor_note(anchor: str | None, table: Mapping[str, Any]) -> list[str]:
-    """Return that the ratings are not about the anchor, where they are not."""
-    if anchor is None or table["anchor"] == anchor:
-        return []
-    return [f"{anchor}, who would be at 0, has played no game that counts: the mean of the ratings is at 0."]
-
-
-def _optimal_note(agents: Mapping[str, Any], games: Mapping[str, Game[Any]]) -> list[str]:
-    """Return in which games perfect play could have been shown beside the others, where nobody entered it."""
-    if any(about.get("kind") == OptimalAgent.__name__ for about in agents.values()):
-        return []
-    found = solved(games)
-    return [f"The optimal player, which --agents optimal enters, could play {', '.join(found)}."] if found else []
-
-
-def versions_of(headers: Sequence[Mapping[str, Any]], records: Iterable[Record]) -> dict[str, list[str]]:
-    """Return the versions that some records were played with, by package: those of the headers that they name."""
-    named = {record.get("header") for record in records}
-    used = [header for header in headers if header_digest(header) in named] or headers
-    found: dict[str, list[str]] = {}
-    for name, number in (item for header in used for item in header.get("versions", {}).items()):
-        if number not in found.setdefault(name, []):
-            found[name].append(number)
-    return {name: sorted(numbers) for name, numbers in found.items()}
-
-
-def _version_notes(played_with: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return what was not the same for all games, so that what looks like strength may be another version."""
-    differing = [f"{name} {' and '.join(numbers)}" for name, numbers in played_with.items() if len(numbers) > 1]
-    return [f"Not all games were played with the same versions: {', '.join(differing)}."] if differing else []
-
-
-def _judge_notes(judges: Mapping[str, Any]) -> list[str]:
-    """Return who judged which games."""
-    games: dict[str, list[str]] = {}
-    for label, about in judges.items():
-        games.setdefault(about["judge"]["name"], []).append(label)
-    return [f"Judge of {', '.join(labels)}: {name}." for name, labels in games.items()]
 
 
 def _merged(headers: Iterable[Mapping[str, Any]], kind: str) -> dict[str, Any]:

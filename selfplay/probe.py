@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,20 @@ class ProbeLog:
         same = (found["won"] for found in self._found if "won" in found and found.items() >= key.items())
         return next(same, None)
 
+    def kept(self, headers: Sequence[Mapping[str, Any]], level: float) -> list[dict[str, Any]]:
+        """Return what was last found of each player in each game, if it is one of these headers' of that name.
+
+        `level` is of the intervals of mean rewards.
+        """
+        found: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for record in self._found:
+            game, player = record["game"], record["player"]
+            if any([h["games"].get(game), h["players"].get(player)] == record["identity"] for h in headers):
+                where = (game, player, record["games"], record["seed"])
+                about = {"game": game, "player": player, "games": record["games"]}
+                found[where] = {**about, **_outcome(record, level)}
+        return list(found.values())
+
     def add(self, about: Mapping[str, Any], found: Mapping[str, Any]) -> None:
         """Keep what a probe found; returns when it is on the disk."""
         self._found.append({**self._key(about), **found})
@@ -66,6 +80,22 @@ class ProbeLog:
 
     def _key(self, about: Mapping[str, Any]) -> dict[str, Any]:
         return {**about, "identity": [self._header["games"][about["game"]], self._header["players"][about["player"]]]}
+
+
+def kept_probes(
+    logs: Iterable[Path], headers: Sequence[Mapping[str, Any]], *, level: float
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what exploiters have won that is kept beside some logs, and which of that cannot be read."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    notes: list[str] = []
+    for folder in dict.fromkeys(path.parent for path in logs):
+        try:
+            kept = ProbeLog(folder / "probe.jsonl", {}).kept(headers, level)
+        except (ValueError, KeyError, OSError) as error:
+            notes.append(f"What exploiters won is not told: {said(error)}.")
+            continue
+        found |= {tuple(map(str, one.values())): one for one in kept}
+    return list(found.values()), notes
 
 
 def probe(

@@ -395,6 +395,81 @@ def test_a_sequential_test_is_made_again_from_its_log(main: Main, tmp_path: Path
     assert "these logs have no game of random against optimal" in refuse(*others)
 
 
+def of_games(found: dict[str, Any]) -> dict[str, Any]:
+    """What a report says of games, whatever their order."""
+    table = found["standings"]
+    return {key: table[key] for key in ("pairs", "players", "players_by_game", "void")} | {"sprt": found.get("sprt")}
+
+
+@pytest.mark.parametrize("more", [(), ("--sprt", "0", "50")])
+def test_a_report_of_a_tests_log_says_what_its_run_said(main: Main, tmp_path: Path, more: tuple[str, ...]) -> None:
+    """It counted pairs that were over behind the one that decided: those of short games."""
+    words = (*TWO, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--pairs", "60", "--no-exact")
+    assert main(*words, "--sprt", "0", "50", "--out", tmp_path / "a") == 0
+    log, ran = tmp_path / "a" / "log.jsonl", read(tmp_path / "a")
+    assert ran["standings"]["pairs"] < len(records(log)), "pairs that are kept behind the decision"
+    assert main("--report", log, *more, "--no-exact", "--out", tmp_path / "b") == 0
+    assert of_games(read(tmp_path / "b")) == of_games(ran)
+    assert ran["sprt"]["decision"] == "better"
+    # Other bounds cannot count what is behind the decision either.
+    assert main("--report", log, "--sprt", "0", "1", "--no-exact", "--out", tmp_path / "c") == 0
+    assert read(tmp_path / "c")["sprt"]["pairs"] == read(tmp_path / "c")["standings"]["pairs"] == ran["sprt"]["pairs"]
+    # A log that holds all of them beside it does.
+    assert main(*words, "--out", tmp_path / "d") == 0
+    both = ("--report", log, tmp_path / "d" / "log.jsonl")
+    assert main(*both, "--no-exact", "--out", tmp_path / "e") == 0
+    assert of_games(read(tmp_path / "e")) == of_games(read(tmp_path / "d"))
+    assert main("--report", log, log, "--no-exact", "--out", tmp_path / "f") == 0
+    assert of_games(read(tmp_path / "f")) == of_games(ran)
+
+
+def test_a_log_of_before_tests_said_so_is_tested_in_order(main: Main, tmp_path: Path) -> None:
+    words = (*TWO, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--pairs", "60", "--no-exact")
+    assert main(*words, "--sprt", "0", "50", "--out", tmp_path / "a") == 0
+    log, ran = tmp_path / "a" / "log.jsonl", read(tmp_path / "a")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    del lines[0]["sprt"]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main("--report", log, "--sprt", "0", "50", "--no-exact", "--out", tmp_path / "b") == 0
+    assert of_games(read(tmp_path / "b")) == of_games(ran)
+    # A pair that is missing ends it: those behind it were not waited for.
+    gone = [n for n, line in enumerate(lines) if line.get("pair", [0] * 5)[4] == 2]
+    log.write_text("".join(json.dumps(line) + "\n" for n, line in enumerate(lines) if n != gone[0]))
+    assert main("--report", log, "--sprt", "0", "50", "--no-exact", "--out", tmp_path / "c") == 0
+    assert read(tmp_path / "c")["sprt"]["pairs"] == 4
+
+
+def test_a_report_of_a_log_tells_what_exploiters_won(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They trained for hours, and --report said nothing of it."""
+    fails = [True]
+
+    def exploit(game: Any, target: Any, **_: Any) -> list[float]:
+        if target.name == "heuristic" and fails:
+            raise RuntimeError(fails.pop())
+        return [0.0, 1.0, 0.5]
+
+    monkeypatch.setattr("sparring.selfplay.probe.exploit", exploit)
+    words = (*SMALL, "--probe", "40", "--level", "0.5", "--out", tmp_path / "a")
+    log = tmp_path / "a" / "log.jsonl"
+    for _ in range(2):
+        main(*words)
+        main("--report", log, log, "--level", "0.5", "--no-exact", "--out", tmp_path / "b")
+        assert read(tmp_path / "b")["probe"] == read(tmp_path / "a")["probe"]
+    assert [found["player"] for found in read(tmp_path / "b")["probe"]] == ["random", "heuristic"]
+    assert "A fresh exploiter" in (tmp_path / "b" / "report.md").read_text()
+    # Of a player that has the name alone there is nothing to tell.
+    kept = tmp_path / "a" / "probe.jsonl"
+    kept.write_text(kept.read_text().replace("HeuristicAgent", "RandomAgent"))
+    main("--report", log, "--no-exact", "--out", tmp_path / "b")
+    assert [found["player"] for found in read(tmp_path / "b")["probe"]] == ["random"]
+    kept.write_text("{}\n")
+    main("--report", log, "--no-exact", "--out", tmp_path / "b")
+    assert "probe" not in read(tmp_path / "b")
+    assert any("What exploiters won is not told" in note for note in read(tmp_path / "b")["notes"])
+
+
 def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp_path: Path) -> None:
     out = tmp_path / "refused"
     out.mkdir()
