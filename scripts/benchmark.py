@@ -42,7 +42,7 @@ from sparring.selfplay.bench import (
 )
 from sparring.selfplay.bench_page import page
 from sparring.selfplay.bench_text import markdown, not_played, not_working, with_span
-from sparring.selfplay.match_log import MatchLog, merge
+from sparring.selfplay.match_log import MatchLog, merge, who_played
 from sparring.selfplay.probe import ProbeLog, kept_probes, probe
 from sparring.selfplay.runs import strict, write_whole
 from sparring.selfplay.sequential import about_terms, about_test, common_test, judged, read_tests, sprt_again
@@ -247,7 +247,8 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     planned = partial(plan, players, entries, pairs=options.pairs, seed=options.seed, baseline=options.baseline)
     # What is told twice is refused before games are solved.
     planned()
-    cannot = unable(players, entries)
+    # Whoever has played a game can, and need not be asked, which takes as long as solving it.
+    cannot = unable(players, entries, able=who_played(options.out / "log.jsonl"))
     playable = planned(without=cannot)
     about = header(players, entries, retries=options.retries, unable=cannot)
     if options.sprt is not None:

@@ -371,4 +371,5 @@ def _recorded_game(label: str, about: Mapping[str, Any]) -> Entry:
 
 def known_names() -> str:
     """Return what can be entered, for help texts."""
-    return f"players: {', '.join(sorted(AGENTS))}, a folder, a hub name, openai:MODEL@URL; games: {', '.join(list_games())}"
+    players = ", ".join(sorted(AGENTS))
+    return f"players: {players}, a folder, a hub name, openai:MODEL@URL; games: {', '.join(list_games())}"

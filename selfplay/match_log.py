@@ -131,6 +131,14 @@ def merge(paths: Iterable[str | Path]) -> tuple[list[dict[str, Any]], dict[PairK
     return headers, records
 
 
+def who_played(path: Path) -> set[tuple[str, str]]:
+    """Return who has played which game to its end, by name and label, as far as a log says; none if there is no log."""
+    if not path.exists():
+        return set()
+    records = merge([path])[1]
+    return {(name, key.game) for key, r in records.items() if not is_void(r) for name in (key.one, key.other)}
+
+
 def check_same(headers: Iterable[Mapping[str, Any]], where: str) -> None:
     """Refuse headers that mean different things by one name; what only one of them says is no difference."""
     known: dict[tuple[str, str], dict[str, Any]] = {}

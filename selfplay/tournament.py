@@ -73,13 +73,16 @@ class Played(NamedTuple):
     """What judges said in each, as probabilities that seat 0 is right."""
 
 
-def unable(entrants: Iterable[Entrant], entries: Sequence[Entry]) -> dict[tuple[str, str], str]:
-    """Return why some players cannot play some games, by player and game."""
+def unable(
+    entrants: Iterable[Entrant], entries: Sequence[Entry], *, able: Collection[tuple[str, str]] = ()
+) -> dict[tuple[str, str], str]:
+    """Return why some players cannot play some games, by player and game. Who is `able` to is not asked."""
     found: dict[tuple[str, str], str] = {}
     for entrant in entrants:
         for entry in entries:
-            if isinstance(entrant.agent, Picky) and entry.game is not None:
-                found[entrant.name, entry.label] = _refusal(entrant.agent, entry.game)
+            where = entrant.name, entry.label
+            if isinstance(entrant.agent, Picky) and entry.game is not None and where not in able:
+                found[where] = _refusal(entrant.agent, entry.game)
     return {where: why for where, why in found.items() if why}
 
 

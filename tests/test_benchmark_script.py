@@ -793,3 +793,16 @@ def test_where_nobody_can_play_there_is_a_report(main: Main, tmp_path: Path, cap
     assert "nothing could be played. heuristic: does not play Debate-v0: " in capsys.readouterr().err
     found = read(tmp_path)
     assert (found["sprt"]["decision"], found["sprt"]["pairs"], found["probe"]) == (None, 0, [])
+
+
+def test_games_that_a_player_has_played_are_not_solved_to_see_whether_it_can(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sparring.agents import HeuristicAgent
+
+    asked: list[str] = []
+    refusal = HeuristicAgent.refusal
+    monkeypatch.setattr(HeuristicAgent, "refusal", lambda agent, game: asked.append(game.name) or refusal(agent, game))
+    assert main(*SMALL, "--out", tmp_path) == 0
+    assert main(*SMALL, "--games", "KuhnPoker-v0", "Nim-v0", "--out", tmp_path) == 0
+    assert asked == ["KuhnPoker-v0", "Nim-v0"]
