@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .agent import Agent, Message, Policy, Prompt, Reply, SharedAgent, ask, mix, uniform, uniforms
+from .agent import Agent, Message, Picky, Policy, Prompt, Reply, SharedAgent, ask, mix, uniform, uniforms
 from .endpoint import EndpointAgent
 from .endpoint_answer import Fault
 from .endpoint_name import folder_name, is_endpoint
@@ -41,6 +41,7 @@ __all__ = [
     "ModelJudge",
     "OptimalAgent",
     "PatientJudge",
+    "Picky",
     "PlayerLeft",
     "Policy",
     "Prompt",

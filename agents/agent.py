@@ -7,14 +7,14 @@ views ask opponents too; they are importable from here as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sparring.envs import Message, Prompt, Reply, ask, mix, uniform, uniforms
+from sparring.envs import Game, Message, Prompt, Reply, ask, mix, uniform, uniforms
 
-__all__ = ["Agent", "Message", "Policy", "Prompt", "Reply", "SharedAgent", "ask", "mix", "uniform", "uniforms"]
+__all__ = ["Agent", "Message", "Picky", "Policy", "Prompt", "Reply", "SharedAgent", "ask", "mix", "uniform", "uniforms"]
 
 
 @runtime_checkable
@@ -41,6 +41,15 @@ class SharedAgent(Protocol):
 
     def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
         """Return one reply a prompt, in order."""
+        ...
+
+
+@runtime_checkable
+class Picky(Protocol):
+    """A player that plays some games only, and can say beforehand which."""
+
+    def refusal(self, game: Game[Any]) -> str:
+        """Return why it cannot play a game, "" if it can."""
         ...
 
 

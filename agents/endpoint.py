@@ -29,6 +29,10 @@ DEFAULT_URL = "https://api.openai.com/v1"
 TOKEN_NAMES = ("max_tokens", "max_completion_tokens")
 OURS = ("model", "messages", "temperature", "seed", "stop", *TOKEN_NAMES)
 """What has a setting of its own."""
+UNREACHED = (Fault.CONNECTION, Fault.TIMEOUT, Fault.RATE_LIMIT, Fault.SERVER)
+"""Faults of the server, and not of one request."""
+PATIENCE = 2
+"""Requests of one prompt that may run out of time while nobody is answered; one, once that has happened."""
 UNREAD = ("stream", "n", "tools", "functions")
 """What would bring replies that are not read."""
 
@@ -77,7 +81,8 @@ class EndpointAgent:
             answers_as: pattern of the names that replies may bear; if not given, the model's, or that with a version.
             concurrency: most requests in flight.
             timeout: seconds for one request, from the first byte sent to the last one received.
-            retries: most times that a request is sent again after what may pass: 408, 409, 429, 5xx, no connection.
+            retries: most times that a request is sent again after what may pass: 408, 409, 429, 5xx, no connection. One
+                that ran out of time is sent again once, if nobody else is answered meanwhile.
             time_limit: seconds for one prompt, waits and retries included.
             prices: of a million tokens of prompts and of completions, for `usage.cost`.
             sleep: how to wait between tries.
@@ -92,11 +97,12 @@ class EndpointAgent:
         self.concurrency, self.timeout, self.retries, self.time_limit = concurrency, timeout, retries, time_limit
         self._key_variable = key_variable
         self._token_name, self._is_renamed = token_name or TOKEN_NAMES[0], token_name is not None
-        self._temperature, self._max_tokens, self._stop, self._seeds = temperature, max_tokens, stop, seeds
+        self.temperature, self.max_tokens, self._stop, self._seeds = temperature, max_tokens, stop, seeds
         self._extra, self._answers_as = dict(extra_body or {}), answers_as
         self._sleep, self._clock = sleep, clock
         _check(self, token_name)
         self._tally = Tally()
+        self._answers, self._is_silent = 0, False
         self._connect()
 
     def _connect(self) -> None:
@@ -155,16 +161,27 @@ class EndpointAgent:
                 outcome, tries = call.given_up, 0
         self._tally.ended(outcome)
         if isinstance(outcome, Answer):
-            return Reply(text=outcome.text)
+            return Reply(text=outcome.text, tokens=outcome.tokens, cut_off=outcome.truncated)
+        unreached = tries > 0 and (outcome.for_all or outcome.fault in UNREACHED)
         after = {0: "not asked any more", 1: "no answer"}.get(tries, f"no answer after {tries} tries")
-        return Reply(text="", fault=f"{after} from {self.url}: {outcome.said}")
+        return Reply(text="", fault=f"{after} from {self.url}: {outcome.said}", unreached=unreached)
 
     async def _try(self, prompt: Prompt, key: int) -> tuple[Answer | Failure, int]:
         """Ask until there is an answer or no hope; returns what came of it and how often it was asked."""
         end, tries = self._clock() + self.time_limit, 0
+        in_vain, heard = 0, self._answers
         while True:
             outcome, tries = await self._ask(prompt, end), tries + 1
-            if isinstance(outcome, Answer) or not outcome.again or tries > self.retries:
+            if isinstance(outcome, Answer):
+                self._answers, self._is_silent = self._answers + 1, False
+                return outcome, tries
+            if heard != self._answers:
+                in_vain, heard = 0, self._answers
+            in_vain += outcome.fault is Fault.TIMEOUT
+            if in_vain >= (1 if self._is_silent else PATIENCE):
+                self._is_silent = True
+                return outcome, tries
+            if not outcome.again or tries > self.retries:
                 return outcome, tries
             wait = (outcome.wait or 0.0) + pause(tries - 1, key)
             if self._clock() + wait >= end:
@@ -192,10 +209,10 @@ class EndpointAgent:
 
     def _request(self, prompt: Prompt, token_name: str) -> dict[str, Any]:
         request: dict[str, Any] = {"model": self.model, "messages": [_sent(message) for message in prompt.messages]}
-        if self._temperature is not None:
-            request["temperature"] = self._temperature
-        if self._max_tokens is not None:
-            request[token_name] = self._max_tokens
+        if self.temperature is not None:
+            request["temperature"] = self.temperature
+        if self.max_tokens is not None:
+            request[token_name] = self.max_tokens
         if self._stop:
             request["stop"] = list(self._stop)
         if self._seeds:
@@ -274,7 +291,7 @@ def _check(agent: EndpointAgent, token_name: str | None) -> None:
     for setting, (is_wrong, allowed) in wrong.items():
         if is_wrong:
             raise ValueError(f"{setting} must be {allowed}, not {getattr(agent, setting)!r}")
-    _check_request(agent._temperature, agent._max_tokens, agent._stop, agent._extra)
+    _check_request(agent.temperature, agent.max_tokens, agent._stop, agent._extra)
 
 
 def _check_request(

@@ -48,6 +48,15 @@ class Usage:
         return "; ".join(parts if self.cost is None else [*parts, f"{least}{self.cost:.4f} to pay"])
 
 
+def cost_of(tokens: tuple[int, int], prices: tuple[float, float] | None) -> float | None:
+    """Return what tokens of prompts and of completions cost, at prices of a million of each; None without prices.
+
+    >>> cost_of((1_000_000, 500_000), (0.5, 2.0)), cost_of((12, 3), None)
+    (1.5, None)
+    """
+    return None if prices is None else (tokens[0] * prices[0] + tokens[1] * prices[1]) / 1e6
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts as they stand; written from one thread."""
@@ -81,9 +90,6 @@ class Tally:
 
     def usage(self, prices: tuple[float, float] | None) -> Usage:
         """Return the record; prices are of a million tokens of prompts and of completions."""
-        cost = None
-        if prices is not None:
-            cost = (self.prompt_tokens * prices[0] + self.completion_tokens * prices[1]) / 1e6
         return Usage(
             prompts=self.answers + self.faults.total(),
             requests=self.requests,
@@ -95,6 +101,6 @@ class Tally:
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,
             uncounted=self.uncounted,
-            cost=cost,
+            cost=cost_of((self.prompt_tokens, self.completion_tokens), prices),
             seconds=self.seconds,
         )

@@ -276,7 +276,10 @@ class LanguageModelAgent:
 
     def _reply(self, sampled: Sampled) -> Reply:
         text = self.tokenizer.decode(sampled.ids, skip_special_tokens=True)
-        return Reply(text=text, prompt_ids=sampled.asked.ids, ids=sampled.ids, logprobs=sampled.logprobs)
+        ids, limit = sampled.ids, self.max_new_tokens
+        # Whose limit is one token says all it has to say in that.
+        cut_off = len(ids) == limit > 1 and not self._ends(ids)
+        return Reply(text=text, prompt_ids=sampled.asked.ids, ids=ids, logprobs=sampled.logprobs, cut_off=cut_off)
 
     @torch.inference_mode()
     def move_probabilities(self, prompts: Sequence[Prompt]) -> list[NDArray[np.float64]]:

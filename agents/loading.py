@@ -29,6 +29,8 @@ AGENTS: dict[str, Callable[[], Agent]] = {
 
 LOADED = ("device", "dtype", "attn_implementation", "trust_remote_code", "chat_template_kwargs", "batch_tokens")
 """Settings of a model that is loaded here; where and how one on a server runs is the server's own."""
+SERVED = ("concurrency", "timeout", "retries", "time_limit", "prices")
+"""Settings of a model on a server; one that is loaded here is not asked over a wire."""
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -64,12 +66,12 @@ def make_agent(spec: str, **settings: Any) -> Agent:
 def settings_of(spec: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return those settings of language models that the player called `spec` has too, by the names it knows them by.
 
-    A loaded model has all; one on a server not those of `LOADED`; the others have none.
+    A loaded model has all but those of `SERVED`, one on a server all but those of `LOADED`; the others have none.
     """
     if spec in AGENTS:
         return {}
     if not is_endpoint(spec):
-        return dict(settings)
+        return {name: value for name, value in settings.items() if name not in SERVED}
     found = {name: value for name, value in settings.items() if name not in LOADED}
     most = found.pop("max_new_tokens", None)
     return found if most is None else {**found, "max_tokens": most}

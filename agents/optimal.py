@@ -56,6 +56,17 @@ class OptimalAgent:
         """
         return [self._solution(prompt.game).row(prompt) for prompt in prompts]
 
+    def refusal(self, game: Game[Any]) -> str:
+        """Return why it cannot play a game, "" if it can. It is solved for that, and its first move takes no time then.
+
+        What a game of somebody else's raises comes through.
+        """
+        try:
+            self._solution(game)
+        except ValueError as error:
+            return str(error)
+        return ""
+
     def can_play(self, game: Game[Any]) -> bool:
         """Whether a game can be solved, without solving it: its positions can be listed, and are not too many."""
         try:
@@ -81,8 +92,8 @@ class OptimalAgent:
         """Solve a game, or say why not: to find out again takes seconds, and is asked at every move."""
         try:
             return self._solve(game)
-        except ValueError as error:
-            return str(error)
+        except (ValueError, NotImplementedError) as error:
+            return str(error) or type(error).__name__
 
     def _solve(self, game: Game[Any]) -> _Solution:
         try:

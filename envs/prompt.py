@@ -65,8 +65,14 @@ class Reply:
     """Nats, one a sampled token, at the temperature it was sampled with."""
     fault: str = ""
     """Why there is no answer at all, through nobody's doing: a server that is down. The game is then void."""
+    unreached: bool = False
+    """Whether the fault is that nobody was reached: another prompt will hardly be answered either."""
     seconds: float = field(default=0.0, compare=False)
     """What it took, its share of a batch, where somebody took the time."""
+    tokens: tuple[int, int] | None = None
+    """Of the prompt and of the reply, reasoning included, as a server counted them; None where none did."""
+    cut_off: bool = False
+    """Whether the limit on tokens ended it."""
 
 
 @runtime_checkable

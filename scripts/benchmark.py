@@ -16,7 +16,7 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 
+from sparring.agents import is_endpoint
 from sparring.envs import near
 from sparring.selfplay.bench import (
     enter,
@@ -37,32 +38,43 @@ from sparring.selfplay.bench import (
     recorded_games,
     recorded_players,
     report,
+    split_name,
 )
 from sparring.selfplay.bench_page import page
-from sparring.selfplay.bench_text import markdown, with_span
-from sparring.selfplay.match_log import MatchLog, merge
-from sparring.selfplay.probe import ProbeLog, probe
+from sparring.selfplay.bench_text import markdown, not_played, not_working, with_span
+from sparring.selfplay.match_log import MatchLog, merge, who_played
+from sparring.selfplay.probe import ProbeLog, kept_probes, probe
 from sparring.selfplay.runs import strict, write_whole
+from sparring.selfplay.sequential import about_terms, about_test, common_test, judged, read_tests, sprt_again
+from sparring.selfplay.spending import served_names
 from sparring.selfplay.sprt import Sprt
-from sparring.selfplay.standings import plain_label, score_of
 from sparring.selfplay.suites import find_suite, lack, manifest_hash
-from sparring.selfplay.tournament import Entrant, Entry, PairKey, Played, plan, tournament
+from sparring.selfplay.tournament import Entrant, Entry, PairKey, Played, plan, tournament, unable
 
 GAMES = ("KuhnPoker-v0",)
 """What is played where nothing is named."""
 DEFAULTS = {"pairs": 100, "seed": 0, "retries": 0, "probe": 0}
 IN_FLIGHT, IN_FLIGHT_OF_TEST = 256, 32
 """A test that is decided drops the games in flight, so that it should have few."""
+TIME_LIMIT = 600.0
+"""Seconds for one prompt to a player on a server, all tries and waits included."""
 FIXED = ("games", "skins", "hide_legal", "pairs", "seed", "retries", "baseline", "anchor", "judge")
 """What a suite sets."""
-PLAYED = ("pairs", "seed", "retries", "baseline", "judge", "probe")
+ENDPOINT = ("concurrency", "timeout", "endpoint_retries", "down_after")
+"""What says how to ask a player on a server."""
+PLAYED = ("pairs", "seed", "retries", "baseline", "judge", "probe", *ENDPOINT)
 """What says how to play, and nothing of games that were."""
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog=known_names(), allow_abbrev=False)
     add = parser.add_argument
-    add("--agents", nargs="+", default=[], help="players: names, run or model folders, hub names, NAME=ANY_OF_THESE")
+    add(
+        "--agents",
+        nargs="+",
+        default=[],
+        help="players: names, run or model folders, hub names, openai:MODEL@URL; NAME=ANY_OF_THESE",
+    )
     add("--games", nargs="+", default=[], help="ids; settings behind a question mark: LiarsDice-v0?dice=2")
     add("--skins", nargs="+", default=[], help="wordings in which each game is played, for instance plain obfuscated")
     add("--hide-legal", action="store_true", help="leave the legal moves out of the prompts")
@@ -93,6 +105,17 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--dtype", default="auto", help="of language models")
     add("--max-new-tokens", type=int, help="most tokens of a reply of language models")
     add("--temperature", type=float, default=1.0, help="of language models")
+    add("--concurrency", type=int, help="most requests in flight to a player on a server; 16 if not given")
+    add("--timeout", type=float, help="seconds for one request to a player on a server; 120 if not given")
+    add("--endpoint-retries", type=int, help="most times that a request is sent again after what may pass; 5")
+    add("--down-after", type=int, help="prompts in a row without an answer, after which such a player is down; 5")
+    add(
+        "--prices",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]IN,OUT",
+        help="of a million tokens of prompts and of replies, of one player on a server or of all",
+    )
     return parser.parse_args(argv)
 
 
@@ -110,6 +133,8 @@ def settle(options: argparse.Namespace) -> None:
         options.hide_legal, options.anchor = not suite.show_legal, suite.anchor
         if not options.report:
             options.agents = [*suite.opponents, *(a for a in options.agents if a not in suite.opponents)]
+    if not served_here(options) and not options.report:
+        refuse(options, (*ENDPOINT, "prices"), "no player here is on a server, openai:MODEL@URL; leave it out")
     for name, value in DEFAULTS.items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -147,6 +172,7 @@ def check_entered(options: argparse.Namespace, names: Sequence[str]) -> None:
 def check_numbers(options: argparse.Namespace) -> None:
     """Refuse numbers that could only fail later, when games have been played."""
     least = {"pairs": 1, "seed": 0, "retries": 0, "in_flight": 1, "probe": 0, "max_new_tokens": 1, "temperature": 0}
+    least |= {"concurrency": 1, "endpoint_retries": 0, "down_after": 1}
     for name, low in least.items():
         value = getattr(options, name)
         # Written so that NaN is refused.
@@ -154,6 +180,8 @@ def check_numbers(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')} must be {low} or more, not {value}")
     if options.seed >= 1 << 32:
         raise ValueError(f"--seed must be below 2^32, not {options.seed}")
+    if options.timeout is not None and not 0 < options.timeout < math.inf:
+        raise ValueError(f"--timeout must be above 0, not {options.timeout:g}")
     if not 0 < options.level < 1:
         raise ValueError(f"--level must lie between 0 and 1, as 0.95 does, not {options.level}")
     if options.sprt is not None and not all(map(math.isfinite, options.sprt)):
@@ -161,10 +189,47 @@ def check_numbers(options: argparse.Namespace) -> None:
 
 
 def entrants(options: argparse.Namespace) -> list[Entrant]:
+    """Return the players; each takes of the settings those that it has."""
     settings = {"device": options.device, "dtype": options.dtype, "temperature": options.temperature}
-    if options.max_new_tokens is not None:
-        settings["max_new_tokens"] = options.max_new_tokens
-    return [enter(word, settings) for word in options.agents]
+    settings |= {"max_new_tokens": options.max_new_tokens, "concurrency": options.concurrency}
+    settings |= {"timeout": options.timeout, "retries": options.endpoint_retries}
+    if options.timeout is not None:
+        # The limit of a prompt with all its tries is never below that of one request.
+        settings["time_limit"] = max(TIME_LIMIT, options.timeout)
+    given = {name: value for name, value in settings.items() if value is not None or name == "device"}
+    # With logs to report, who is on a server is known when they are read.
+    prices = {} if options.report else read_prices(options.prices, served_here(options))
+    return [enter(word, {**given, "prices": prices.get(split_name(word)[0])}) for word in options.agents]
+
+
+def served_here(options: argparse.Namespace) -> list[str]:
+    """Return the players that are entered and on a server."""
+    return [name for name, spec in map(split_name, options.agents) if is_endpoint(spec)]
+
+
+def read_prices(words: Iterable[str], served: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return the prices of players on servers. Raises ValueError for what is none, or of nobody."""
+    found: dict[str, tuple[float, float]] = {}
+    for word in words:
+        name, _, text = word.rpartition("=")
+        if not served:
+            raise ValueError("--prices: no player here is on a server; leave it out")
+        if name and name not in served:
+            raise ValueError(f"--prices: {name!r} is no player on a server.{near(name, served)}")
+        numbers = [float(number) for number in text.split(",") if is_price(number)]
+        if len(numbers) != 2 or text.count(",") != 1:
+            raise ValueError(f"--prices takes IN,OUT or NAME=IN,OUT, 0 or more, as in 0.15,0.6, not {word!r}")
+        # One player's own price counts, whichever comes first.
+        price = (numbers[0], numbers[1])
+        found |= {name: price} if name else {name: price for name in served if name not in found}
+    return found
+
+
+def is_price(text: str) -> bool:
+    try:
+        return 0 <= float(text) < math.inf
+    except ValueError:
+        return False
 
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
@@ -177,17 +242,26 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     if options.judge is not None:
         entries = judged_by(entries, options.judge, device=options.device, dtype=options.dtype)
     players = entrants(options)
-    check_entered(options, [player.name for player in players])
-    keys = plan(players, entries, pairs=options.pairs, seed=options.seed, baseline=options.baseline)
-    if not keys:
-        raise ValueError(f"nothing can be played. {why_nothing(players, entries)}")
-    about = header(players, entries, retries=options.retries)
+    names = [player.name for player in players]
+    check_entered(options, names)
+    planned = partial(plan, players, entries, pairs=options.pairs, seed=options.seed, baseline=options.baseline)
+    # What is told twice is refused before games are solved.
+    planned()
+    # Whoever has played a game can, and need not be asked, which takes as long as solving it.
+    cannot = unable(players, entries, able=who_played(options.out / "log.jsonl"))
+    playable = planned(without=cannot)
+    about = header(players, entries, retries=options.retries, unable=cannot)
+    if options.sprt is not None:
+        about["sprt"] = about_terms(names, options.sprt, seed=options.seed, pairs=options.pairs)
     more: dict[str, Any] = {"interrupted": False}
     log = MatchLog(options.out / "log.jsonl", about)
     probes = ProbeLog(options.out / "probe.jsonl", about)
+    # What was played before stands, though a player or a game may not be had any more.
+    able = set(playable)
+    keys = [key for key in planned(without=cannot, with_broken=True) if key in able or key in log.records]
     counted = set(keys)
     try:
-        counted = play_all(options, console, players, entries, keys, log, test)
+        counted = play_all(options, console, (players, entries, playable), keys, log, test)
     except KeyboardInterrupt:
         console.print("interrupted; this is what was played")
         more["interrupted"] = True
@@ -196,14 +270,16 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     # In the order of the plan, whatever else the log holds, so that the same games give the same report.
     records = [log.records[key] for key in keys if key in counted and key in log.records]
     if test is not None:
-        more["sprt"] = about_test(test, players)
-    make = partial(report, players, entries, records, log.headers, more=more)
+        more["sprt"] = about_test(test, names)
+    prices = read_prices(options.prices, served_here(options))
+    make = partial(report, players, entries, records, log.headers, prices=prices, more=more)
     found = made(make, options, console, log.headers, records)
     if not options.probe or found["interrupted"]:
         return found
     # Exploiters train for long: whatever ends them, what was played is told.
     write(options.out, found)
-    return {**found, **probe_all(options, console, players, entries, probes)}
+    there = [player for player in players if "down" not in found["agents"][player.name]]
+    return {**found, **probe_all(options, console, there, entries, probes, cannot)}
 
 
 def probe_all(
@@ -212,6 +288,7 @@ def probe_all(
     players: Sequence[Entrant],
     entries: Sequence[Entry],
     log: ProbeLog,
+    without: Collection[tuple[str, str]],
 ) -> dict[str, Any]:
     """Return what exploiters win; Ctrl-C ends it with those that are done."""
     told = {"games": options.probe, "seed": options.seed, "retries": options.retries, "level": options.level}
@@ -233,7 +310,7 @@ def probe_all(
                     bar.reset(task, description=what, total=total)
                 bar.update(task, completed=done)
 
-            for one in probe(players, entries, **told, log=log, watch=watch):
+            for one in probe(players, entries, **told, log=log, without=without, watch=watch):
                 found.append(one)
                 console.print(exploited(one), markup=False)
     except KeyboardInterrupt:
@@ -274,6 +351,8 @@ def made(
 def read_logs(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Return the report of some logs; nothing is played."""
     headers, records = merge(options.report)
+    told, behind = read_tests(options.report)
+    records = {key: record for key, record in records.items() if key not in behind}
     entries = (
         enter_games(options.games, options.skins, show_legal=not options.hide_legal)
         if options.games
@@ -285,35 +364,25 @@ def read_logs(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     sorted_records = [records[key] for key in sorted(records, key=lambda key: (key.seed, key.number, key))]
     more: dict[str, Any] = {"interrupted": False}
     if options.sprt is not None:
-        more["sprt"] = test_again(Sprt(*options.sprt), given or players, headers, sorted_records)
-    make = partial(report, players, entries, sorted_records, headers, more=more)
-    return made(make, options, console, headers, sorted_records)
+        names = [player.name for player in given or players]
+        more["sprt"], after = sprt_again(Sprt(*options.sprt), names, headers, records)
+        # Where no log says that its games were those of a test, they are of this one if there are no others.
+        behind = set() if any(told) or len(players) > 2 else after
+    elif (found := common_test(told)) is not None:
+        more["sprt"] = found
+    sorted_records = [record for record in sorted_records if PairKey(*record["pair"]) not in behind]
+    kept, notes = kept_probes(options.report, headers, level=options.level)
+    if kept:
+        more["probe"] = kept
+    prices = read_prices(options.prices, served_names(headers))
+    make = partial(report, players, entries, sorted_records, headers, prices=prices, more=more)
+    found = made(make, options, console, headers, sorted_records)
+    return {**found, "notes": [*found["notes"], *notes]}
 
 
-def test_again(
-    test: Sprt, players: Sequence[Entrant], headers: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]]
-) -> dict[str, Any]:
-    """Return where a sequential test of two players stands after the games of some logs, in the order of play."""
-    names = [player.name for player in players]
-    if len(names) != 2:
-        known = ", ".join(names)
-        raise ValueError(f"--sprt asks whether the second of two agents is better; give --agents A B, not {known}")
-    mine = [record for record in records if sorted(record["pair"][2:4]) == sorted(names)]
-    labels = {record["pair"][1] for record in mine}
-    if len({plain_label(label) for label in labels}) < len(labels):
-        raise ValueError("--sprt takes one skin: a deal in two wordings is one experiment, and would count as two")
-    if not mine:
-        raise ValueError(f"--sprt: these logs have no game of {names[0]} against {names[1]}")
-    order = list(dict.fromkeys(label for header in headers for label in header.get("games", {})))
-    for _ in judged(test, players, sorted(mine, key=lambda r: (r["pair"][0], r["pair"][4], order.index(r["pair"][1])))):
-        pass
-    return about_test(test, players)
-
-
-def why_nothing(players: Sequence[Entrant], entries: Sequence[Entry]) -> str:
-    """Return what is missing where no two players can meet in any game."""
-    broken = [f"{e.name}: {e.broken}" for e in players if e.agent is None]
-    return ". ".join([*broken, *(f"{e.label}: {e.broken}" for e in entries if e.game is None)])
+def why_nothing(found: dict[str, Any]) -> str:
+    """Return what is missing where no two players could meet in any game."""
+    return ". ".join(f"{which}: {why}" for _, which, why in [*not_working(found), *not_played(found)])
 
 
 def shared(
@@ -334,28 +403,23 @@ def rating_terms(options: argparse.Namespace) -> dict[str, Any]:
     return {"anchor": options.anchor or "random", "level": options.level}
 
 
-def about_test(test: Sprt, players: Sequence[Entrant]) -> dict[str, Any]:
-    """Return where a sequential test stands."""
-    a, b = (player.name for player in players)
-    limits = {"bounds": [test.low, test.high], "limits": list(test.bounds)}
-    return {"a": a, "b": b, "llr": test.llr, "pairs": test.pairs, "decision": test.decision, **limits}
-
-
 def play_all(
     options: argparse.Namespace,
     console: Console,
-    players: Sequence[Entrant],
-    entries: Sequence[Entry],
+    to_play: tuple[Sequence[Entrant], Sequence[Entry], Sequence[PairKey]],
     keys: Sequence[PairKey],
     log: MatchLog,
     test: Sprt | None,
 ) -> set[PairKey]:
     """Play the pairs that the log lacks or that were void, and stop early where a sequential test is decided.
 
-    Returns what counts. Pairs that were over behind the one that decided a test are written down, for whoever plays on,
-    but do not count: they are those of short games.
+    `to_play` are the players, the games and the plan; `keys` has those pairs too that the log has and nobody can play
+    any more. Returns what counts. Pairs that were over behind the one that decided a test are written down, for whoever
+    plays on, but do not count: they are those of short games.
     """
-    done = log.done
+    players, entries, playable = to_play
+    able = set(playable)
+    done = log.done | {key: log.records[key] for key in keys if key not in able}
     counted: set[PairKey] = set()
     left: list[Played] = []
     bar = Progress(
@@ -369,9 +433,12 @@ def play_all(
     with bar:
         task = bar.add_task("pairs", total=len(keys), completed=sum(key in done for key in keys), note="")
         terms = {"in_flight": options.in_flight, "retries": options.retries}
-        games = tournament(players, entries, keys, done=done, left=left, **terms)
+        if options.down_after is not None:
+            terms["down_after"] = options.down_after
+        games = tournament(players, entries, playable, done=done, left=left, **terms)
         fresh = logged(games, log, options.retries)
-        for record in judged(test, players, in_turn(keys, done, fresh)):
+        names = [player.name for player in players]
+        for record in judged(test, names, in_turn(keys, done, fresh)):
             key = PairKey(*record["pair"])
             counted.add(key)
             bar.update(task, advance=key not in done, note="" if test is None else f"LLR {test.llr:+.2f}")
@@ -401,20 +468,6 @@ def logged(games: Iterable[Any], log: MatchLog, retries: int) -> Iterator[dict[s
         yield log.records[played.key]
 
 
-def judged(
-    test: Sprt | None, players: Sequence[Entrant], records: Iterable[dict[str, Any]]
-) -> Iterator[dict[str, Any]]:
-    """Yield pairs until a sequential test, if there is one, has decided; void pairs say nothing to it."""
-    for record in records:
-        yield record
-        if test is None or any(game["ending"] == "void" for game in record["games"]):
-            continue
-        b = players[1].name
-        test.add(*(score_of(g) if g["players"][0] == b else 1 - score_of(g) for g in record["games"]))
-        if test.decision is not None:
-            return
-
-
 class FoldedTable(TableElement):
     """A table whose long names are folded, not cut: two runs are often told apart by how their names end."""
 
@@ -430,7 +483,7 @@ class Shown(Markdown):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Return the exit code: 0 done, 2 refused, 130 interrupted."""
+    """Return the exit code: 0 done, 1 done and something did not work, 2 refused, 130 interrupted."""
     console = Console()
     disable_progress_bar()
     options = parse(argv)
@@ -447,7 +500,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     console.print(Shown(markdown(found)))
     console.print(f"the page, the log and the numbers are in {options.out}", markup=False)
-    return 130 if found["interrupted"] else 0
+    if found["interrupted"]:
+        return 130
+    if not found["standings"]["pairs"]:
+        print(f"benchmark.py: nothing could be played. {why_nothing(found)}", file=sys.stderr)
+        return 1
+    return 1 if not_working(found) else 0
 
 
 if __name__ == "__main__":

@@ -22,10 +22,10 @@ from sparring.agents import (
     AgentJudge,
     CachedJudge,
     CountedJudge,
+    EndpointAgent,
     LanguageModelAgent,
     MajorityJudge,
     ModelJudge,
-    OptimalAgent,
     PatientJudge,
     SwappedJudge,
     make_agent,
@@ -34,17 +34,17 @@ from sparring.agents import (
 )
 from sparring.envs import Game, Judge, judge_of, list_games, make, near, read_options
 
-from .findings import exact, regrets, skin_costs, solved
+from .bench_notes import BRIEF, anchor_note, judge_notes, optimal_note, version_notes, versions_of
+from .findings import exact, regrets, skin_costs
 from .judged import is_judged, with_judge
-from .match_log import check_same, header_digest, replay
+from .match_log import check_same, is_void
 from .run_curves import curves, model_folder
-from .standings import Record, plain_label, standings, timing
-from .tournament import Entrant, Entry, said
+from .spending import requests, spending
+from .standings import Record, down_players, plain_label, standings, timing
+from .tournament import Entrant, Entry, PairKey, said
+from .transcripts import transcripts
 
 PACKAGES = ("sparring", "torch", "transformers", "numpy", "scipy")
-SHOWN = 3
-"""Games of each match-up whose transcripts a report holds."""
-BRIEF = "The report was cut short: exact figures, regret and transcripts are left out. --report LOG makes all of it."
 
 
 def enter(spec: str, settings: Mapping[str, Any] | None = None) -> Entrant:
@@ -52,9 +52,7 @@ def enter(spec: str, settings: Mapping[str, Any] | None = None) -> Entrant:
 
     A model that cannot be loaded is an entrant that is broken. Raises ValueError for a name that is misspelt.
     """
-    name, equals, rest = spec.partition("=")
-    if not equals or "/" in name or ":" in name:
-        name, rest = spec, spec
+    name, rest = split_name(spec)
     try:
         agent = make_agent(model_folder(rest), **settings_of(rest, settings or {}))
     except Exception as error:
@@ -62,6 +60,16 @@ def enter(spec: str, settings: Mapping[str, Any] | None = None) -> Entrant:
             raise
         return Entrant(name=name, agent=None, broken=said(error), spec=rest)
     return Entrant(name=name, agent=agent, spec=rest)
+
+
+def split_name(spec: str) -> tuple[str, str]:
+    """Return how tables call the player of a word, and what it is.
+
+    >>> split_name("mine=runs/a"), split_name("openai:m@http://localhost:8000/v1")[0]
+    (('mine', 'runs/a'), 'openai:m@http://localhost:8000/v1')
+    """
+    name, equals, rest = spec.partition("=")
+    return (spec, spec) if not equals or "/" in name or ":" in name else (name, rest)
 
 
 def is_word(spec: str) -> bool:
@@ -83,6 +91,8 @@ def enter_game(spec: str, *, skin: str | None = None, show_legal: bool | None = 
     label = spec if skin in (None, "plain") else f"{spec}[{skin}]"
     try:
         game = make(id, show_legal=show_legal, **settings, **({} if skin is None else {"skin": skin}))
+        # One that cannot say what it is cannot be written down.
+        about_game(game)
     except Exception as error:
         # What can only be misspelt is refused; what breaks inside a game, somebody's own or a library's, is said.
         if isinstance(error, ValueError | TypeError) and is_own(id):
@@ -141,9 +151,21 @@ def _in_skin(plain: Entry, skin: str, show_legal: bool | None) -> Entry:
     return enter_game(spec, skin=skin, show_legal=show_legal)
 
 
-def header(entrants: Iterable[Entrant], entries: Iterable[Entry], *, retries: int = 0) -> dict[str, Any]:
-    """Return what a log says of its players and games, so that two logs can be told to be of the same."""
+def header(
+    entrants: Iterable[Entrant],
+    entries: Iterable[Entry],
+    *,
+    retries: int = 0,
+    unable: Mapping[tuple[str, str], str] | None = None,
+) -> dict[str, Any]:
+    """Return what a log says of its players and games, so that two logs can be told to be of the same.
+
+    `unable` says why some players cannot play some games, see `tournament.unable`.
+    """
     entrants, entries = list(entrants), list(entries)
+    cannot: dict[str, dict[str, str]] = {}
+    for (name, label), why in (unable or {}).items():
+        cannot.setdefault(name, {})[label] = why
     return {
         "games": {e.label: {**about_game(e.game), "retries": retries} for e in entries if e.game is not None},
         "players": {e.name: fingerprint(e.agent) for e in entrants if e.agent is not None},
@@ -151,6 +173,7 @@ def header(entrants: Iterable[Entrant], entries: Iterable[Entry], *, retries: in
             "games": {e.label: e.broken for e in entries if e.game is None},
             "players": {e.name: e.broken for e in entrants if e.agent is None},
         },
+        **({"unable": cannot} if cannot else {}),
         "versions": versions(),
     }
 
@@ -184,8 +207,11 @@ def judge_fingerprint(judge: Judge) -> dict[str, Any]:
 def fingerprint(agent: Agent) -> dict[str, Any]:
     """Return what makes two players the same: of a language model a hash of its weights and how it samples."""
     kind = {"kind": type(agent).__name__}
+    if isinstance(agent, EndpointAgent):
+        # It says what it asks, and can vouch for no more.
+        asks = {"temperature": agent.temperature, "max_tokens": agent.max_tokens}
+        return {**kind, "model": agent.model, "url": agent.url, **asks}
     if not isinstance(agent, LanguageModelAgent):
-        # An endpoint says what it asks, and can vouch for no more.
         return {**kind, **{key: value for key, value in vars(agent).items() if key in ("model", "url")}}
     return {
         **kind,
@@ -229,10 +255,14 @@ def report(
     is_exact: bool = True,
     is_brief: bool = False,
     suite: Mapping[str, str] | None = None,
+    prices: Mapping[str, tuple[float, float]] | None = None,
     notes: Sequence[str] = (),
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return everything that a benchmark found, as plain data; `is_brief` leaves out what may take long."""
+    """Return everything that a benchmark found, as plain data.
+
+    `is_brief` leaves out what may take long; `prices` are of a million tokens of prompts and of replies, by player.
+    """
     games = {entry.label: entry.game for entry in entries if entry.game is not None}
     ranges = {label: tuple(about["reward_range"]) for h in headers for label, about in h.get("games", {}).items()}
     table = standings(records, ranges, anchor=anchor, level=level, players=[e.name for e in entrants])
@@ -240,93 +270,63 @@ def report(
     labels = [entry.label for entry in entries if "judge" in abouts.get(entry.label, {})]
     judges = {label: {"judge": abouts[label]["judge"]} for label in labels}
     played_with = versions_of(headers, records)
-    agents = {e.name: {"broken": e.broken, **_merged(headers, "players").get(e.name, {})} for e in entrants}
+    down = down_players(records)
+    agents = {e.name: _about_player(e, _merged(headers, "players"), down) for e in entrants}
     exactly = exact(entrants, games) if is_exact and not is_brief else {}
     listed = {label: game for label, game in games.items() if "none" not in exactly.get(label, {})}
-    said_of = [*notes, BRIEF] if is_brief else [*notes, *_optimal_note(agents, listed)]
+    said_of = [*notes, BRIEF] if is_brief else [*notes, *optimal_note(agents, listed)]
     skins = {label: plain for label in games if (plain := plain_label(label)) != label}
+    lost: dict[PairKey, str] = {}
+    regret, shown = ({}, []) if is_brief else (regrets(records, games, level, lost), transcripts(records, games, lost))
     return {
         "games": {e.label: {"broken": e.broken, **judges.get(e.label, {})} for e in entries},
         "agents": agents,
         "versions": {name: ", ".join(found) for name, found in played_with.items()},
-        "notes": [*said_of, *_version_notes(played_with), *_anchor_note(anchor, table), *_judge_notes(judges)],
+        "notes": [*said_of, *version_notes(played_with), *anchor_note(anchor, table), *judge_notes(judges)],
         "seeds": sorted({record["pair"][0] for record in records}),
         "retries": sorted({record["retries"] for record in records}),
         "standings": table,
         "exact": exactly,
-        "regret": {} if is_brief else regrets(records, games, level),
+        "regret": regret,
         "skins": skin_costs(records, skins, ranges, table["staked"], level),
         "curves": curves(entrants),
-        "transcripts": [] if is_brief else transcripts(records, games),
+        "transcripts": shown,
+        "unreplayed": _unreplayed(lost),
+        "unable": _unable(headers, records),
         "timing": timing(records),
+        "spending": spending(table["players"], agents, prices or {}),
+        **({"requests": asked} if (asked := requests(entrants)) else {}),
         **({} if suite is None else {"suite": suite}),
         **(more or {}),
     }
 
 
-def _anchor_note(anchor: str | None, table: Mapping[str, Any]) -> list[str]:
-    """Return that the ratings are not about the anchor, where they are not."""
-    if anchor is None or table["anchor"] == anchor:
-        return []
-    return [f"{anchor}, who would be at 0, has played no game that counts: the mean of the ratings is at 0."]
+def _about_player(entrant: Entrant, known: Mapping[str, Any], down: Mapping[str, str]) -> dict[str, Any]:
+    name = entrant.name
+    gone = {"down": down[name]} if name in down else {}
+    return {"broken": entrant.broken, **gone, **known.get(name, {})}
 
 
-def _optimal_note(agents: Mapping[str, Any], games: Mapping[str, Game[Any]]) -> list[str]:
-    """Return in which games perfect play could have been shown beside the others, where nobody entered it."""
-    if any(about.get("kind") == OptimalAgent.__name__ for about in agents.values()):
-        return []
-    found = solved(games)
-    return [f"The optimal player, which --agents optimal enters, could play {', '.join(found)}."] if found else []
-
-
-def versions_of(headers: Sequence[Mapping[str, Any]], records: Iterable[Record]) -> dict[str, list[str]]:
-    """Return the versions that some records were played with, by package: those of the headers that they name."""
-    named = {record.get("header") for record in records}
-    used = [header for header in headers if header_digest(header) in named] or headers
-    found: dict[str, list[str]] = {}
-    for name, number in (item for header in used for item in header.get("versions", {}).items()):
-        if number not in found.setdefault(name, []):
-            found[name].append(number)
-    return {name: sorted(numbers) for name, numbers in found.items()}
-
-
-def _version_notes(played_with: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return what was not the same for all games, so that what looks like strength may be another version."""
-    differing = [f"{name} {' and '.join(numbers)}" for name, numbers in played_with.items() if len(numbers) > 1]
-    return [f"Not all games were played with the same versions: {', '.join(differing)}."] if differing else []
-
-
-def _judge_notes(judges: Mapping[str, Any]) -> list[str]:
-    """Return who judged which games."""
-    games: dict[str, list[str]] = {}
-    for label, about in judges.items():
-        games.setdefault(about["judge"]["name"], []).append(label)
-    return [f"Judge of {', '.join(labels)}: {name}." for name, labels in games.items()]
+def _unable(headers: Iterable[Mapping[str, Any]], records: Iterable[Record]) -> dict[str, dict[str, str]]:
+    """Return which games players could not play, and why, by name; what they have played since, they can."""
+    played = {(name, record["pair"][1]) for record in records for name in record["pair"][2:4] if not is_void(record)}
+    found: dict[str, dict[str, str]] = {}
+    for name, whys in (item for header in headers for item in header.get("unable", {}).items()):
+        for label, why in whys.items():
+            if (name, label) not in played:
+                found.setdefault(name, {})[label] = why
+    return found
 
 
 def _merged(headers: Iterable[Mapping[str, Any]], kind: str) -> dict[str, Any]:
     return {name: about for header in headers for name, about in header.get(kind, {}).items()}
 
 
-def transcripts(records: Iterable[Record], games: Mapping[str, Game[Any]]) -> list[dict[str, Any]]:
-    """Return the first games of each match-up with what each seat was shown, by playing them again."""
-    found: list[dict[str, Any]] = []
-    seen: dict[tuple[str, ...], int] = {}
-    for record in records:
-        matchup = tuple(record["pair"][1:4])
-        if matchup[0] not in games or seen.get(matchup, 0) >= SHOWN:
-            continue
-        seen[matchup] = seen.get(matchup, 0) + 1
-        for which, game in enumerate(record["games"]):
-            turns = replay(record, which, games[matchup[0]])
-            shown = [
-                {"seat": seat, "prompt": prompt, "reply": reply, "problem": turn["problem"]}
-                for (seat, prompt, reply), turn in zip(turns, game["turns"], strict=True)
-            ]
-            about = {key: game[key] for key in ("players", "rewards", "ending", "offender", "why")}
-            found.append(
-                {"game": matchup[0], "seed": record["pair"][0], "pair": record["pair"][4], **about, "turns": shown}
-            )
+def _unreplayed(lost: Mapping[PairKey, str]) -> dict[str, Any]:
+    """Return of how many pairs of each game a game did not replay, and why the first did not."""
+    found: dict[str, Any] = {}
+    for key, why in lost.items():
+        found.setdefault(key.game, {"pairs": 0, "why": why})["pairs"] += 1
     return found
 
 
@@ -365,10 +365,11 @@ def _recorded_game(label: str, about: Mapping[str, Any]) -> Entry:
     spec = plain_label(label)
     try:
         return enter_game(spec, skin=label[len(spec) + 1 : -1] or None, show_legal=about["show_legal"])
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         return Entry(label=label, game=None, broken=said(error))
 
 
 def known_names() -> str:
     """Return what can be entered, for help texts."""
-    return f"players: {', '.join(sorted(AGENTS))}, a folder, a hub name; games: {', '.join(list_games())}"
+    players = ", ".join(sorted(AGENTS))
+    return f"players: {players}, a folder, a hub name, openai:MODEL@URL; games: {', '.join(list_games())}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .spending import requests_said, spending_rows
+
 Report = Mapping[str, Any]
 
 TINY = 1e-9
@@ -19,6 +21,7 @@ def markdown(report: Report) -> str:
         _ratings(report),
         *_by_game(report),
         _players(report),
+        _spending(report),
         _meetings(report),
         _metagame(report),
         _exact(report),
@@ -156,6 +159,13 @@ def _replies(players: Report, timing: Report) -> str:
     return rows_of(heads, rows)
 
 
+def _spending(report: Report) -> str:
+    rows = spending_rows(report)
+    heads = ("player", "replies", "cut off", "prompt tokens", "reply tokens", "cost")
+    lines = "\n".join(f"- {one_line(line)}" for line in requests_said(report))
+    return "\n\n".join(part for part in ("## Tokens", rows_of(heads, rows), lines) if part) if rows or lines else ""
+
+
 def number(value: float | None) -> str:
     """Return a number of any size with three digits, or a dash; what is only rounding is 0."""
     if value is None:
@@ -249,7 +259,28 @@ def _probe(report: Report) -> str:
 
 
 def _broken(report: Report) -> str:
-    rows = [["player", name, about["broken"]] for name, about in report["agents"].items() if about["broken"]]
-    rows += [["game", name, about["broken"]] for name, about in report["games"].items() if about["broken"]]
-    rows += [["void games", count, why] for why, count in report["standings"]["void"].items()]
+    rows = [*not_working(report), *not_played(report)]
     return f"## What did not work\n\n{rows_of(('what', '', 'why'), rows)}" if rows else ""
+
+
+def not_played(report: Report) -> list[list[Any]]:
+    """Return the cells of a table: players, and which games they cannot play, and why; games of one reason together."""
+    rows = []
+    for name, whys in report.get("unable", {}).items():
+        for why in dict.fromkeys(whys.values()):
+            games = ", ".join(label for label, said in whys.items() if said == why)
+            rows.append(["player", name, f"does not play {games}: {why}"])
+    return rows
+
+
+def not_working(report: Report) -> list[list[Any]]:
+    """Return the cells of a table: what did not work, which or how many, and why."""
+    agents, games = report["agents"].items(), report["games"].items()
+    rows = [["player", name, about["broken"]] for name, about in agents if about["broken"]]
+    rows += [["player", name, about["down"]] for name, about in agents if "down" in about]
+    rows += [["game", name, about["broken"]] for name, about in games if about["broken"]]
+    rows += [["void games", count, why] for why, count in report["standings"]["void"].items()]
+    what = "not replayed, so without regret and transcript"
+    for game, about in report.get("unreplayed", {}).items():
+        rows.append([what, f"{game}, {about['pairs']} pairs", f"the first: {about['why']}"])
+    return rows

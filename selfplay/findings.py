@@ -18,8 +18,7 @@ from sparring.envs import Game, Match, read_move
 from sparring.envs.tree import NotEnumerable, Tree, enumerate_tree
 
 from .exploitability import exploitability, solvable_tree
-from .match_log import LogError
-from .play import deal
+from .match_log import LogError, replayed
 from .standings import Record, mean_interval, share_of
 from .tournament import Entrant, PairKey, said
 
@@ -101,12 +100,20 @@ class Positions:
         return before - self.value(self.game.play(match.state, move), seat)
 
 
-def regrets(records: Iterable[Record], games: Mapping[str, Game[Any]], level: float) -> dict[str, Any]:
+def why_lost(error: Exception) -> str:
+    """Return why a game did not replay."""
+    return str(error) if isinstance(error, LogError) else said(error)
+
+
+def regrets(
+    records: Iterable[Record], games: Mapping[str, Game[Any]], level: float, lost: dict[PairKey, str] | None = None
+) -> dict[str, Any]:
     """Return each player's mean minimax regret a move, by game and name, where nothing is hidden.
 
-    The interval is a t interval over pairs; a pair counts by its mean move.
+    The interval is a t interval over pairs; a pair counts by its mean move. One that does not replay is left out, and
+    `lost` takes in why.
     """
-    records = list(records)
+    records, lost = list(records), {} if lost is None else lost
     found: dict[str, Any] = {}
     for label, game in games.items():
         positions = Positions.of(game)
@@ -114,29 +121,30 @@ def regrets(records: Iterable[Record], games: Mapping[str, Game[Any]], level: fl
             continue
         pairs: dict[str, list[float]] = {}
         for record in records:
-            if record["pair"][1] == label:
-                for name, given in _given_away(record, positions).items():
-                    pairs.setdefault(name, []).append(float(np.mean(given)))
+            if record["pair"][1] != label:
+                continue
+            try:
+                given_away = _given_away(record, positions)
+            except Exception as error:  # noqa: BLE001 (what another version of a game makes of it)
+                lost.setdefault(PairKey(*record["pair"]), why_lost(error))
+                continue
+            for name, given in given_away.items():
+                pairs.setdefault(name, []).append(float(np.mean(given)))
         found[label] = {name: mean_interval(values, level) for name, values in pairs.items()}
     return found
 
 
 def _given_away(record: Record, positions: Positions) -> dict[str, list[float]]:
     """Return the regret of every reply of a pair, by player."""
-    key = PairKey(*record["pair"])
     found: dict[str, list[float]] = {}
-    for game in record["games"]:
+    for which, game in enumerate(record["games"]):
         if game["ending"] == "void":
             continue
-        match, _ = deal(positions.game, key.seed, key.number, record["retries"])
-        for number, turn in enumerate(game["turns"]):
-            if match.seat != turn["seat"]:
-                raise LogError(f"turn {number} of {key} is not as it was recorded: {key.game} has changed since")
+        for match, turn in replayed(record, which, positions.game):
             name = game["players"][turn["seat"]]
             # A reply that was taken back gave nothing away yet.
             if turn["problem"] is None or match.tries >= match.retries:
                 found.setdefault(name, []).append(positions.regret(match, turn["reply"]))
-            match.step(turn["reply"])
     return found
 
 

@@ -11,11 +11,11 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from sparring.envs import Game, Match, Verdict
+from sparring.envs import Game, Match, Reply, Verdict
 
 from .episode import Episode
 from .play import deal
@@ -125,10 +125,18 @@ def merge(paths: Iterable[str | Path]) -> tuple[list[dict[str, Any]], dict[PairK
                 records[key] = record
             elif not (is_void(record) or is_void(known)) and _outcome(known) != _outcome(record):
                 raise LogError(
-                    f"{path} has another result of pair {key.number} of {key.one} against {key.other} in {key.game}, "
-                    f"seed {key.seed}: a player is not the same; name it otherwise, or give the run another seed"
+                    f"{path} has another result of {_called(key)}: a player is not the same; name it otherwise, "
+                    "or give the run another seed"
                 )
     return headers, records
+
+
+def who_played(path: Path) -> set[tuple[str, str]]:
+    """Return who has played which game to its end, by name and label, as far as a log says; none if there is no log."""
+    if not path.exists():
+        return set()
+    records = merge([path])[1]
+    return {(name, key.game) for key, r in records.items() if not is_void(r) for name in (key.one, key.other)}
 
 
 def check_same(headers: Iterable[Mapping[str, Any]], where: str) -> None:
@@ -233,12 +241,18 @@ def _game_record(episode: Episode, verdicts: tuple[float, ...]) -> dict[str, Any
                 "prompt": prompt_hash(turn.prompt),
                 "reply": turn.reply.text,
                 "problem": turn.problem and turn.problem.value,
-                "tokens": len(turn.reply.ids) or None,
+                **_tokens(turn.reply),
                 "seconds": round(turn.reply.seconds, 6),
             }
             for turn in episode.turns
         ],
     }
+
+
+def _tokens(reply: Reply) -> dict[str, Any]:
+    """Return what is known of a reply's tokens: as a server counted them, or as they were sampled here."""
+    asked, replied = reply.tokens or (len(reply.prompt_ids) or None, len(reply.ids) or None)
+    return {"prompt_tokens": asked, "tokens": replied, "cut_off": reply.cut_off}
 
 
 def prompt_hash(text: str) -> str:
@@ -251,24 +265,36 @@ def replay(record: Mapping[str, Any], which: int, game: Game[Any]) -> list[tuple
 
     Raises LogError at the first prompt, or the end, that is not as it was: the game or its wording has changed since.
     """
+    return [(turn["seat"], match.prompt, turn["reply"]) for match, turn in replayed(record, which, game)]
+
+
+def replayed(record: Mapping[str, Any], which: int, game: Game[Any]) -> Iterator[tuple[Match[Any], Mapping[str, Any]]]:
+    """Play one game of a recorded pair again; yields it before each turn, with what was recorded of that. Raises as
+    `replay`.
+    """
     key, told = PairKey(*record["pair"]), record["games"][which]
+    if told["ending"] == "void" and not told["turns"]:
+        # It may have broken at the deal, and would again.
+        return
     match, _ = deal(game, key.seed, key.number, record["retries"])
     verdicts = iter(told["verdicts"])
-    turns = []
     for number, turn in enumerate(told["turns"]):
         _settle(match, verdicts)
         if match.seat != turn["seat"] or prompt_hash(match.prompt) != turn["prompt"]:
-            raise LogError(f"turn {number} of {key} is not as it was recorded: {game.name} has changed since")
-        turns.append((turn["seat"], match.prompt, turn["reply"]))
+            raise LogError(f"turn {number} of {_called(key)} is not as it was recorded: {game.name} has changed since")
+        yield match, turn
         match.step(turn["reply"])
     if told["ending"] == "void":
         # What ended it, a fault or a break, is no turn that could be played again.
-        return turns
+        return
     _settle(match, verdicts)
     ended = None if match.ending is None else match.ending.value
     if (ended, list(match.rewards)) != (told["ending"], list(told["rewards"])):
-        raise LogError(f"{key} ended otherwise than recorded: {game.name} has changed since")
-    return turns
+        raise LogError(f"{_called(key)} ended otherwise than recorded: {game.name} has changed since")
+
+
+def _called(key: PairKey) -> str:
+    return f"pair {key.number} of {key.one} against {key.other} in {key.game}, seed {key.seed}"
 
 
 def _settle(match: Match[Any], verdicts: Any) -> None:

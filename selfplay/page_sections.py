@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .bench_text import counts, one_sided, signed, sprt_said
+from .bench_text import counts, not_played, not_working, one_sided, signed, sprt_said
 from .page_charts import Axis, Band, axis_head, curves, gauge, interval, point, shares
 from .page_html import Column, Html, definitions, esc, para, section, short, spanned, table
+from .spending import requests_said, spending_rows
 
 Report = Mapping[str, Any]
 
@@ -59,7 +60,11 @@ def about(report: Report) -> Html:
 def who(report: Report) -> Html:
     """Return who played, and what tells each from another of its name."""
     rows = [
-        [name, about.get("kind", "–"), "; ".join(f"{k} {v}" for k, v in about.items() if k not in ("kind", "broken"))]
+        [
+            name,
+            about.get("kind", "–"),
+            "; ".join(f"{k} {v}" for k, v in about.items() if k not in ("kind", "broken", "down")),
+        ]
         for name, about in report["agents"].items()
     ]
     columns = [Column("player", "t"), Column("kind", "t"), Column("what it is", "t")]
@@ -225,6 +230,14 @@ def _conduct_row(name: str, player: Report) -> list[object]:
     return [name, shares(ended, said), player["games"], *ended.values(), *numbers, *means]
 
 
+def tokens(report: Report) -> Html:
+    """Return what models used."""
+    rows, lines = spending_rows(report), requests_said(report)
+    heads = ("replies", "cut off by the limit on tokens", "prompt tokens", "reply tokens", "cost")
+    shown = table([Column("player", "t"), *map(Column, heads)], rows, "Tokens", is_headed=True) if rows else ""
+    return section("tokens", "Tokens", shown, *(para(line, "small") for line in lines))
+
+
 def exploitability(report: Report) -> Html:
     """Return exact exploitability, and where there is none."""
     parts = []
@@ -335,9 +348,7 @@ def _band(run: Mapping[str, Any], measure: str) -> list[Band]:
 
 def broken(report: Report) -> Html:
     """Return what did not work."""
-    rows = [["player", name, about["broken"]] for name, about in report["agents"].items() if about["broken"]]
-    rows += [["game", name, about["broken"]] for name, about in report["games"].items() if about["broken"]]
-    rows += [["void games", count, why] for why, count in report["standings"]["void"].items()]
+    rows = [*not_working(report), *not_played(report)]
     columns = [Column("what", "t"), Column("which, or how many", "t"), Column("why", "t")]
     return section(
         "broken", "What did not work", table(columns, rows, "What did not work", is_headed=True) if rows else ""
@@ -350,6 +361,7 @@ SECTIONS: tuple[Callable[[Report], Html], ...] = (
     ratings,
     matrix,
     conduct,
+    tokens,
     lambda r: means(
         "rewards",
         "Rewards",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,20 @@ class ProbeLog:
         same = (found["won"] for found in self._found if "won" in found and found.items() >= key.items())
         return next(same, None)
 
+    def kept(self, headers: Sequence[Mapping[str, Any]], level: float) -> list[dict[str, Any]]:
+        """Return what was last found of each player in each game, if it is one of these headers' of that name.
+
+        `level` is of the intervals of mean rewards.
+        """
+        found: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for record in self._found:
+            game, player = record["game"], record["player"]
+            if any([h["games"].get(game), h["players"].get(player)] == record["identity"] for h in headers):
+                where = (game, player, record["games"], record["seed"])
+                about = {"game": game, "player": player, "games": record["games"]}
+                found[where] = {**about, **_outcome(record, level)}
+        return list(found.values())
+
     def add(self, about: Mapping[str, Any], found: Mapping[str, Any]) -> None:
         """Keep what a probe found; returns when it is on the disk."""
         self._found.append({**self._key(about), **found})
@@ -66,6 +80,22 @@ class ProbeLog:
 
     def _key(self, about: Mapping[str, Any]) -> dict[str, Any]:
         return {**about, "identity": [self._header["games"][about["game"]], self._header["players"][about["player"]]]}
+
+
+def kept_probes(
+    logs: Iterable[Path], headers: Sequence[Mapping[str, Any]], *, level: float
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return what exploiters have won that is kept beside some logs, and which of that cannot be read."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    notes: list[str] = []
+    for folder in dict.fromkeys(path.parent for path in logs):
+        try:
+            kept = ProbeLog(folder / "probe.jsonl", {}).kept(headers, level)
+        except (ValueError, KeyError, OSError) as error:
+            notes.append(f"What exploiters won is not told: {said(error)}.")
+            continue
+        found |= {tuple(map(str, one.values())): one for one in kept}
+    return list(found.values()), notes
 
 
 def probe(
@@ -77,6 +107,7 @@ def probe(
     retries: int = 0,
     level: float = 0.95,
     log: ProbeLog | None = None,
+    without: Collection[tuple[str, str]] = (),
     watch: Watch = lambda what, done, total: None,
 ) -> Iterator[dict[str, Any]]:
     """Train an exploiter against each player in each game, and yield what each wins.
@@ -89,9 +120,11 @@ def probe(
         retries: illegal replies that a seat may take back in a turn.
         level: of the interval of its mean reward.
         log: what was found before, and is not looked for again; takes in what is found now.
+        without: players and games that do not go together, by name and label.
         watch: sees how each goes on.
     """
-    due = [(entry, e) for entry in entries for e in entrants if entry.game is not None and e.agent is not None]
+    there = [(entry, e) for entry in entries for e in entrants if entry.game is not None and e.agent is not None]
+    due = [(entry, e) for entry, e in there if (e.name, entry.label) not in without]
     for number, (entry, entrant) in enumerate(due, 1):
         about = {"game": entry.label, "player": entrant.name, "games": games, "seed": seed}
         won = None if log is None else log.won(about)

@@ -14,7 +14,7 @@ from typing import Any
 
 from .metagame import alpha_rank, cyclic_share, nash_average
 from .ratings import Rating, Ratings, Result, rate, t_quantile
-from .tournament import PairKey
+from .tournament import DOWN, PairKey
 
 Record = Mapping[str, Any]
 Table = dict[str, Any]
@@ -239,12 +239,18 @@ def _player(records: Iterable[Record], name: str) -> Table:
         turns += [turn for turn in game["turns"] if turn["seat"] == seat]
         counts[_how(game, seat)] += 1
         counts["truncated"] += game["ending"] == "truncated"
-    tokens = [turn["tokens"] for turn in turns if turn["tokens"]]
+    tokens = [turn["tokens"] for turn in turns if turn["tokens"] is not None]
+    # Logs of before say nothing of prompts, nor of what was cut off.
+    asked = [count for turn in turns if (count := turn.get("prompt_tokens")) is not None]
     return {
         **counts,
         "games": sum(counts[key] for key in ("won", "drawn", "lost_on_board", "lost_illegal")),
         "moves": len(turns),
         "illegal_replies": sum(turn["problem"] is not None for turn in turns),
+        "cut_off": sum(turn.get("cut_off", False) for turn in turns),
+        "prompt_tokens": sum(asked),
+        "reply_tokens": sum(tokens),
+        "uncounted": len(turns) - min(len(asked), len(tokens)),
         "tokens_a_reply": statistics.fmean(tokens) if tokens else None,
         "characters_a_reply": statistics.fmean(len(turn["reply"]) for turn in turns) if turns else None,
     }
@@ -267,6 +273,16 @@ def _how(game: Record, seat: int) -> str:
     if score == 0.0:
         return "lost_illegal" if game["offender"] == seat else "lost_on_board"
     return "won" if score == 1.0 else "drawn"
+
+
+def down_players(records: Iterable[Record]) -> dict[str, str]:
+    """Return the players who were asked no more, because nobody was reached, and why."""
+    found: dict[str, str] = {}
+    for game in (game for record in records for game in record["games"] if game["ending"] == "void"):
+        for name in game["players"]:
+            if game["why"].startswith(f"{name}: {DOWN}"):
+                found.setdefault(name, game["why"].removeprefix(f"{name}: "))
+    return found
 
 
 def _reasons(records: Iterable[Record]) -> dict[str, int]:

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from sparring.agents import Agent, PlayerLeft, Prompt, Reply, mix
+from sparring.agents import Agent, Picky, PlayerLeft, Prompt, Reply, mix
 from sparring.envs import Case, Ending, Game, Judge, Match, Verdict
 from sparring.envs.judging import decide
 
 from .episode import Episode
 from .play import Lane, deal, drive
+
+DOWN_AFTER = 5
+"""Prompts in a row that found nobody, after which a player is asked no more."""
+DOWN = "down, and not asked any more"
+"""How the reason begins for which games of such a player are void."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +73,41 @@ class Played(NamedTuple):
     """What judges said in each, as probabilities that seat 0 is right."""
 
 
+def unable(
+    entrants: Iterable[Entrant], entries: Sequence[Entry], *, able: Collection[tuple[str, str]] = ()
+) -> dict[tuple[str, str], str]:
+    """Return why some players cannot play some games, by player and game. Who is `able` to is not asked."""
+    found: dict[tuple[str, str], str] = {}
+    for entrant in entrants:
+        for entry in entries:
+            where = entrant.name, entry.label
+            if isinstance(entrant.agent, Picky) and entry.game is not None and where not in able:
+                found[where] = _refusal(entrant.agent, entry.game)
+    return {where: why for where, why in found.items() if why}
+
+
+def _refusal(agent: Picky, game: Game[Any]) -> str:
+    try:
+        return agent.refusal(game)
+    except Exception:  # noqa: BLE001 (a game's own failure, which its games show)
+        return ""
+
+
 def plan(
-    entrants: Sequence[Entrant], entries: Sequence[Entry], *, pairs: int, seed: int = 0, baseline: str | None = None
+    entrants: Sequence[Entrant],
+    entries: Sequence[Entry],
+    *,
+    pairs: int,
+    seed: int = 0,
+    baseline: str | None = None,
+    without: Collection[tuple[str, str]] = (),
+    with_broken: bool = False,
 ) -> list[PairKey]:
     """Return the pairs of a round robin, or of everybody against `baseline`, in the order in which they are played.
 
     Every match-up of every game comes round before the next pair of any, so that what is cut short is balanced. Players
-    and games that are broken are left out.
+    and games that are broken are left out, unless `with_broken`: a log may have games of theirs. Left out in any case
+    are players from the games of `without`, by name and label.
 
     Raises ValueError for names that are not told apart, or a baseline who has not entered.
     """
@@ -87,10 +120,11 @@ def plan(
         raise ValueError(f"the baseline {baseline!r} has not entered; players are {', '.join(names)}")
     if pairs < 1:
         raise ValueError(f"pairs must be 1 or more, not {pairs}")
-    able = [entrant.name for entrant in entrants if entrant.agent is not None]
+    able = [entrant.name for entrant in entrants if entrant.agent is not None or with_broken]
     meetings = [(min(two), max(two)) for two in combinations(able, 2) if baseline is None or baseline in two]
-    playable = [entry.label for entry in entries if entry.game is not None]
-    return [PairKey(seed, label, *two, number) for number in range(pairs) for label in playable for two in meetings]
+    playable = [entry.label for entry in entries if entry.game is not None or with_broken]
+    meet = [(label, two) for label in playable for two in meetings if all((name, label) not in without for name in two)]
+    return [PairKey(seed, label, *two, number) for number in range(pairs) for label, two in meet]
 
 
 def tournament(
@@ -101,6 +135,7 @@ def tournament(
     done: Collection[PairKey] = (),
     in_flight: int = 256,
     retries: int = 0,
+    down_after: int = DOWN_AFTER,
     left: list[Played] | None = None,
 ) -> Generator[Played]:
     """Play the pairs of a plan and yield each when both of its games are over, in order.
@@ -115,9 +150,11 @@ def tournament(
         done: what was played before, and is not again.
         in_flight: games at once. It does not change the games.
         retries: illegal replies that a seat may take back in a turn.
+        down_after: prompts in a row without anybody reached, after which a player is down: what is left of its games is
+            void, and nobody is asked in them.
         left: gets, if the caller closes this early, the pairs that were over but waited for an earlier one.
     """
-    players = {e.name: Guarded(e.agent, e.name) for e in entrants if e.agent is not None}
+    players = {e.name: Guarded(e.agent, e.name, down_after) for e in entrants if e.agent is not None}
     games = {e.label: fenced(e.game) for e in entries if e.game is not None}
     over = set(done)
     todo = [key for key in keys if key not in over]
@@ -132,6 +169,8 @@ def tournament(
         agents = (players[key.one], players[key.other])
         lane = FencedLane(match, agents, index, number, key=mix(mix(noise, salt(key)), second), swapped=bool(second))
         lane.verdicts = verdicts
+        if away := next((agent for agent in agents if agent.down), None):
+            match.void(f"{away.name}: {away.down}")
         return lane
 
     def pair(first: Episode, second: Episode) -> Played:
@@ -190,11 +229,16 @@ def _void_pair(key: PairKey, why: str) -> Played:
 class Guarded:
     """A player whose failures are data: what it raises comes back as faults, and replies say how long they took."""
 
-    def __init__(self, agent: Agent, name: str) -> None:
+    def __init__(self, agent: Agent, name: str, down_after: int = DOWN_AFTER) -> None:
         self.agent, self.name = agent, name
+        self.down = ""
+        """Why nobody is asked any more."""
+        self._down_after, self._in_a_row = down_after, 0
 
     def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
         """Return one reply a prompt, in order; a fault where there is none."""
+        if self.down:
+            return [Reply(text="", fault=self.down, unreached=True)] * len(prompts)
         started = time.perf_counter()
         try:
             replies = _checked(self.agent.reply(prompts), len(prompts))
@@ -207,7 +251,18 @@ class Guarded:
                 return [reply for prompt in prompts for reply in self.reply([prompt])]
             replies = [Reply(text="", fault=said(error))]
         each = (time.perf_counter() - started) / len(prompts)
+        self._note(replies)
         return [replace(reply, seconds=each) for reply in replies]
+
+    def _note(self, replies: Sequence[Reply]) -> None:
+        """Notice that nobody is there any more; a fault of one prompt, such as its length, says nothing of that."""
+        for reply in replies:
+            if not reply.fault:
+                self._in_a_row = 0
+            elif reply.unreached:
+                self._in_a_row += 1
+            if self._in_a_row >= self._down_after and not self.down:
+                self.down = f"{DOWN} after {self._in_a_row} prompts in a row without an answer: {reply.fault}"
 
 
 def _checked(replies: Sequence[Reply], count: int) -> list[Reply]:

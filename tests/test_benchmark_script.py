@@ -136,7 +136,7 @@ def test_after_an_outage_the_same_words_play_what_was_void(
 
     script_enter = script.enter
     monkeypatch.setattr(script, "enter", enter)
-    assert main(*SMALL, "--out", tmp_path / "a") == 0
+    assert main(*SMALL, "--out", tmp_path / "a") == 1
     assert sum(read(tmp_path / "a")["standings"]["void"].values()) == 12
     monkeypatch.undo()
     monkeypatch.setenv("COLUMNS", "250")
@@ -366,9 +366,9 @@ def test_a_report_of_a_log_is_that_of_its_run(main: Main, tmp_path: Path, refuse
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text("{")
     words = ("--agents", "random", "heuristic", "optimal", f"gone={tmp_path / 'model'}", "--pairs", "6")
-    assert main(*words, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--out", tmp_path / "a") == 0
+    assert main(*words, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--out", tmp_path / "a") == 1
     log = tmp_path / "a" / "log.jsonl"
-    assert main("--report", log, "--out", tmp_path / "b") == 0
+    assert main("--report", log, "--out", tmp_path / "b") == 1
     ran, reported = read(tmp_path / "a"), read(tmp_path / "b")
     assert reported["agents"] == ran["agents"]
     assert reported["agents"]["gone"]["broken"]
@@ -393,6 +393,82 @@ def test_a_sequential_test_is_made_again_from_its_log(main: Main, tmp_path: Path
     assert read(tmp_path / "c")["sprt"]["llr"] < 0 < read(tmp_path / "a")["sprt"]["llr"]
     others = ("--report", log, "--agents", "random", "optimal", "--sprt", "0", "80")
     assert "these logs have no game of random against optimal" in refuse(*others)
+
+
+def of_games(found: dict[str, Any]) -> dict[str, Any]:
+    """What a report says of games, whatever their order."""
+    table = found["standings"]
+    return {key: table[key] for key in ("pairs", "players", "players_by_game", "void")} | {"sprt": found.get("sprt")}
+
+
+@pytest.mark.parametrize("more", [(), ("--sprt", "0", "50")])
+def test_a_report_of_a_tests_log_says_what_its_run_said(main: Main, tmp_path: Path, more: tuple[str, ...]) -> None:
+    """It counted pairs that were over behind the one that decided: those of short games."""
+    words = (*TWO, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--pairs", "60", "--no-exact")
+    assert main(*words, "--sprt", "0", "50", "--out", tmp_path / "a") == 0
+    log, ran = tmp_path / "a" / "log.jsonl", read(tmp_path / "a")
+    assert ran["standings"]["pairs"] < len(records(log)), "pairs that are kept behind the decision"
+    assert main("--report", log, *more, "--no-exact", "--out", tmp_path / "b") == 0
+    assert of_games(read(tmp_path / "b")) == of_games(ran)
+    assert ran["sprt"]["decision"] == "better"
+    # Other bounds cannot count what is behind the decision either.
+    assert main("--report", log, "--sprt", "0", "1", "--no-exact", "--out", tmp_path / "c") == 0
+    assert read(tmp_path / "c")["sprt"]["pairs"] == read(tmp_path / "c")["standings"]["pairs"] == ran["sprt"]["pairs"]
+    # A log that holds all of them beside it does.
+    assert main(*words, "--out", tmp_path / "d") == 0
+    both = ("--report", log, tmp_path / "d" / "log.jsonl")
+    assert main(*both, "--no-exact", "--out", tmp_path / "e") == 0
+    assert of_games(read(tmp_path / "e")) == of_games(read(tmp_path / "d"))
+    assert main("--report", log, log, "--no-exact", "--out", tmp_path / "f") == 0
+    assert of_games(read(tmp_path / "f")) == of_games(ran)
+
+
+def test_a_log_of_before_tests_said_so_is_tested_in_order(main: Main, tmp_path: Path) -> None:
+    words = (*TWO, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--pairs", "60", "--no-exact")
+    assert main(*words, "--sprt", "0", "50", "--out", tmp_path / "a") == 0
+    log, ran = tmp_path / "a" / "log.jsonl", read(tmp_path / "a")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    del lines[0]["sprt"]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main("--report", log, "--sprt", "0", "50", "--no-exact", "--out", tmp_path / "b") == 0
+    assert of_games(read(tmp_path / "b")) == of_games(ran)
+    # A pair that is missing ends it: those behind it were not waited for.
+    gone = [n for n, line in enumerate(lines) if line.get("pair", [0] * 5)[4] == 2]
+    for missing, pairs in zip(gone, (4, 5), strict=True):
+        log.write_text("".join(json.dumps(line) + "\n" for n, line in enumerate(lines) if n != missing))
+        assert main("--report", log, "--sprt", "0", "50", "--no-exact", "--out", tmp_path / "c") == 0
+        assert read(tmp_path / "c")["sprt"]["pairs"] == pairs
+
+
+def test_a_report_of_a_log_tells_what_exploiters_won(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They trained for hours, and --report said nothing of it."""
+    fails = [True]
+
+    def exploit(game: Any, target: Any, **_: Any) -> list[float]:
+        if target.name == "heuristic" and fails:
+            raise RuntimeError(fails.pop())
+        return [0.0, 1.0, 0.5]
+
+    monkeypatch.setattr("sparring.selfplay.probe.exploit", exploit)
+    words = (*SMALL, "--probe", "40", "--level", "0.5", "--out", tmp_path / "a")
+    log = tmp_path / "a" / "log.jsonl"
+    for _ in range(2):
+        main(*words)
+        main("--report", log, log, "--level", "0.5", "--no-exact", "--out", tmp_path / "b")
+        assert read(tmp_path / "b")["probe"] == read(tmp_path / "a")["probe"]
+    assert [found["player"] for found in read(tmp_path / "b")["probe"]] == ["random", "heuristic"]
+    assert "A fresh exploiter" in (tmp_path / "b" / "report.md").read_text()
+    # Of a player that has the name alone there is nothing to tell.
+    kept = tmp_path / "a" / "probe.jsonl"
+    kept.write_text(kept.read_text().replace("HeuristicAgent", "RandomAgent"))
+    main("--report", log, "--no-exact", "--out", tmp_path / "b")
+    assert [found["player"] for found in read(tmp_path / "b")["probe"]] == ["random"]
+    kept.write_text("{}\n")
+    main("--report", log, "--no-exact", "--out", tmp_path / "b")
+    assert "probe" not in read(tmp_path / "b")
+    assert any("What exploiters won is not told" in note for note in read(tmp_path / "b")["notes"])
 
 
 def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp_path: Path) -> None:
@@ -432,6 +508,10 @@ def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp
         ([*SMALL, "--probe", "-5"], "--probe must be 0 or more, not -5"),
         ([*SMALL, "--max-new-tokens", "0"], "--max-new-tokens must be 1 or more, not 0"),
         ([*SMALL, "--temperature", "nan"], "--temperature must be 0 or more, not nan"),
+        ([*SMALL, "--concurrency", "4", "--timeout", "9"], "--concurrency, --timeout: no player here is on a server"),
+        ([*SMALL, "--endpoint-retries", "0"], "--endpoint-retries: no player here is on a server"),
+        ([*SMALL, "--prices", "1,2"], "--prices: no player here is on a server"),
+        (["--report", "x", "--timeout", "9"], "--timeout: --report plays nothing"),
         ([*SMALL, "--level", "95"], "--level must lie between 0 and 1, as 0.95 does, not 95.0"),
         ([*SMALL, "--level", "0"], "--level must lie between 0 and 1"),
         ([*SMALL, "--sprt", "50", "0"], "the second bound must be above the first"),
@@ -444,7 +524,6 @@ def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp
         (["--report", "x", "--probe", "9", "--baseline", "random"], "--baseline, --probe: --report plays nothing"),
         (["--report", "x", "--pairs", "9", "--seed", "0"], "--pairs, --seed: --report plays nothing"),
         (["--report", "x", "--skins", "plain"], "--skins: the logs say how their games were worded"),
-        (["--agents", "random", "no/such/model"], "nothing can be played. no/such/model: ValueError: no player"),
     ],
     ids=lambda value: None if isinstance(value, list) else value[:40],
 )
@@ -459,7 +538,7 @@ def test_what_cannot_be_loaded_is_said_and_the_others_play(main: Main, tmp_path:
     model.mkdir()
     (model / "config.json").write_text("{")
     words = (*SMALL[:3], f"mine={model}", *SMALL[3:], "--games", "KuhnPoker-v0", "Nim-v0", "--skins", "plain")
-    assert main(*words, "--out", tmp_path / "out") == 0
+    assert main(*words, "--out", tmp_path / "out") == 1
     found = read(tmp_path / "out")
     assert found["standings"]["pairs"] == 12
     assert found["agents"]["mine"]["broken"]
@@ -474,7 +553,7 @@ def test_a_game_whose_library_is_missing_is_said_and_the_others_are_played(
 
     family = registry.Family("lacking", "no_such_package.games:Games", "no_such_package", "lacking")
     monkeypatch.setitem(registry._FAMILIES, "lacking", family)
-    assert main(*SMALL, "--games", "lacking/go", "KuhnPoker-v0", "--out", tmp_path) == 0
+    assert main(*SMALL, "--games", "lacking/go", "KuhnPoker-v0", "--out", tmp_path) == 1
     text = (tmp_path / "report.md").read_text().split("What did not work")[1]
     assert "lacking/go" in text
     assert "pip install 'sparring[lacking]'" in text
@@ -557,18 +636,174 @@ class Falls(KuhnPoker):
 class Unmade(KuhnPoker):
     def __init__(self, **settings):
         raise RuntimeError("no wood")
+
+class Ruleless(KuhnPoker):
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.rules = None
 """
 
 
 def test_a_game_that_breaks_is_said_and_the_others_are_rated(main: Main, tmp_path: Path) -> None:
-    """One cannot be made, one raises in play and so in every look at its tree: the table is of the third."""
+    """Two cannot be made, one raises in play and so in every look at its tree: the table is of the last."""
     path = tmp_path / "broken.py"
     path.write_text(BROKEN)
-    games = ("--games", f"{path}:Falls", f"{path}:Unmade", "KuhnPoker-v0")
-    assert main(*TWO, *games, "--pairs", "4", "--out", tmp_path / "out") == 0
+    games = ("--games", f"{path}:Falls", f"{path}:Unmade", f"{path}:Ruleless", "KuhnPoker-v0")
+    assert main(*TWO, *games, "--pairs", "4", "--out", tmp_path / "out") == 1
     found = json.loads((tmp_path / "out" / "report.json").read_text())
     assert "no wood" in found["games"][f"{path}:Unmade"]["broken"]
+    assert "TypeError" in found["games"][f"{path}:Ruleless"]["broken"]
     assert "the table fell over" in found["exact"][f"{path}:Falls"]["none"]
     log = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()[1:]]
     endings = {(record["pair"][1], game["ending"]) for record in log for game in record["games"]}
     assert endings == {(f"{path}:Falls", "void"), ("KuhnPoker-v0", "played")}
+
+
+@pytest.mark.parametrize("changed", ["prompt", "seat", "reply"])
+def test_a_game_that_does_not_replay_is_said_and_the_tables_stand(main: Main, tmp_path: Path, changed: str) -> None:
+    """One prompt that was not as recorded lost the report of all games."""
+    words = (*SMALL, "--games", "TicTacToe-v0", "Nim-v0", "--out", tmp_path)
+    main(*words)
+    before, log = read(tmp_path), tmp_path / "log.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    first = next(line for line in lines if line.get("pair", ["", ""])[1] == "TicTacToe-v0")["games"][0]["turns"][0]
+    first[changed] = {"prompt": "0" * 16, "seat": 1, "reply": "pass"}[changed]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main("--report", log, "--no-exact", "--out", tmp_path / "again") == 1
+    found = read(tmp_path / "again")
+    assert found["standings"]["ratings"] == before["standings"]["ratings"]
+    lost = found["unreplayed"].pop("TicTacToe-v0")
+    assert (lost["pairs"], found["unreplayed"]) == (1, {})
+    where = f"turn {int(changed == 'reply')} of pair 0 of heuristic against random in TicTacToe-v0, seed 0"
+    assert lost["why"] == f"{where} is not as it was recorded: TicTacToe-v0 has changed since"
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / "again" / name).read_text().split("What did not work", 1)[1]
+        assert "not replayed, so without regret and transcript" in text
+        assert "TicTacToe-v0, 1 pairs" in text
+    # The next ones take its place, and the other pairs have their regret.
+    shown = [(game["game"], game["pair"]) for game in found["transcripts"]]
+    assert sorted(set(shown)) == [("Nim-v0", n) for n in (0, 1, 2)] + [("TicTacToe-v0", n) for n in (1, 2, 3)]
+    assert found["regret"]["Nim-v0"] == before["regret"]["Nim-v0"]
+    assert found["regret"]["TicTacToe-v0"]["random"] != before["regret"]["TicTacToe-v0"]["random"]
+
+
+def test_a_game_that_breaks_when_it_is_replayed_is_said(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sparring.envs.tictactoe import TicTacToe
+
+    main(*SMALL, "--games", "TicTacToe-v0", "KuhnPoker-v0", "--out", tmp_path)
+    before = read(tmp_path)
+
+    def play(*_: Any) -> Any:
+        raise KeyError("cells")
+
+    monkeypatch.setattr(TicTacToe, "play", play)
+    main("--report", tmp_path / "log.jsonl", "--no-exact", "--out", tmp_path)
+    found = read(tmp_path)
+    assert found["standings"]["players_by_game"] == before["standings"]["players_by_game"]
+    assert found["unreplayed"]["TicTacToe-v0"] == {"pairs": 6, "why": "KeyError: 'cells'"}
+    assert {game["game"] for game in found["transcripts"]} == {"KuhnPoker-v0"}
+
+
+def test_a_game_that_breaks_at_the_deal_has_a_report(main: Main, tmp_path: Path) -> None:
+    """It broke once more when the report wanted its transcript, and the other games' tables were lost."""
+    path = tmp_path / "broken.py"
+    path.write_text(
+        BROKEN
+        + """
+class Undealt(KuhnPoker):
+    def deal(self, rng):
+        raise RuntimeError("no cards")
+"""
+    )
+    words = ("--agents", "random", "other=random", "--games", f"{path}:Undealt", "KuhnPoker-v0", "--pairs", "2")
+    main(*words, "--out", tmp_path / "out")
+    found = read(tmp_path / "out")
+    assert found["standings"]["ratings"]["pairs"] == 2
+    assert sum(found["standings"]["void"].values()) == 4
+    assert found["unreplayed"] == {}
+
+
+def test_where_nothing_can_be_played_there_is_a_report_that_says_why(main: Main, tmp_path: Path, capsys: Any) -> None:
+    """Of two players one could not be loaded: exit code 2, and no report."""
+    assert main("--agents", "random", "no/such/model", "--out", tmp_path) == 1
+    assert "nothing could be played. no/such/model: ValueError: no player" in capsys.readouterr().err
+    found = read(tmp_path)
+    assert found["standings"]["pairs"] == 0
+    assert found["standings"]["players"].keys() == {"random", "no/such/model"}
+    for name in ("report.md", "report.html"):
+        assert "no/such/model" in (tmp_path / name).read_text().split("What did not work", 1)[1]
+    assert main("--report", tmp_path / "log.jsonl", "--out", tmp_path / "again") == 1
+    assert read(tmp_path / "again")["agents"] == found["agents"]
+
+
+@pytest.mark.parametrize("more", [(), ("--sprt", "0", "2000")])
+def test_what_was_played_stands_though_a_player_is_gone(main: Main, tmp_path: Path, model: Path, more: Any) -> None:
+    words = ("--agents", "random", f"mine={model}", "--games", "KuhnPoker-v0", "Nim-v0", "--pairs", "3", "--no-exact")
+    assert main(*words, *more, "--out", tmp_path / "out") == 0
+    before = read(tmp_path / "out")
+    (model / "config.json").write_text("{")
+    assert main(*words, *more, "--out", tmp_path / "out") == 1
+    found = read(tmp_path / "out")
+    assert found["agents"]["mine"].pop("broken")
+    assert found["agents"]["mine"] == {k: v for k, v in before["agents"]["mine"].items() if k != "broken"}
+    for key in ("standings", "transcripts", "sprt"):
+        assert found.get(key) == before.get(key)
+    # What is missing cannot be played any more.
+    assert main(*words, "--pairs", "4", *more, "--out", tmp_path / "out") == 1
+    assert read(tmp_path / "out")["standings"] == before["standings"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The folder of a model that plays."""
+    from sparring.agents import tiny_agent
+    from sparring.envs import make
+
+    agent = tiny_agent([make("KuhnPoker-v0"), make("Nim-v0")], hidden=16, layers=1, heads=2)
+    agent.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("skins", [(), ("--skins", "plain", "obfuscated")])
+def test_who_cannot_play_a_game_is_left_out_of_it_and_that_is_said_once(main: Main, tmp_path: Path, skins: Any) -> None:
+    """`optimal` and `heuristic` played nothing but void games in a debate."""
+    agents = ("--agents", "random", "other=random", "optimal", "heuristic")
+    words = (*agents, "--games", "Debate-v0", "KuhnPoker-v0", "--pairs", "2", "--no-exact", *skins)
+    # A wording that a game has not did not work.
+    code = int(bool(skins))
+    assert main(*words, "--out", tmp_path) == code
+    found, played = read(tmp_path), records(tmp_path / "log.jsonl")
+    assert found["standings"]["void"] == {}
+    debates = {tuple(r["pair"][2:4]) for r in played if r["pair"][1].startswith("Debate-v0")}
+    assert debates == {("other", "random")}
+    assert len({tuple(r["pair"][2:4]) for r in played if r["pair"][1] == "KuhnPoker-v0"}) == 6
+    assert found["unable"].keys() == {"optimal", "heuristic"}
+    for text in ((tmp_path / "report.md").read_text(), (tmp_path / "report.html").read_text()):
+        table = text.split("What did not work", 1)[1]
+        assert table.count("does not play Debate-v0") == 2
+    again = tmp_path / "again"
+    assert main("--report", tmp_path / "log.jsonl", "--no-exact", "--out", again) == code
+    assert read(again)["unable"] == found["unable"]
+
+
+def test_where_nobody_can_play_there_is_a_report(main: Main, tmp_path: Path, capsys: Any) -> None:
+    words = ("--agents", "heuristic", "optimal", "--games", "Debate-v0", "--sprt", "0", "50", "--probe", "20")
+    assert main(*words, "--out", tmp_path) == 1
+    assert "nothing could be played. heuristic: does not play Debate-v0: " in capsys.readouterr().err
+    found = read(tmp_path)
+    assert (found["sprt"]["decision"], found["sprt"]["pairs"], found["probe"]) == (None, 0, [])
+
+
+def test_games_that_a_player_has_played_are_not_solved_to_see_whether_it_can(
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sparring.agents import HeuristicAgent
+
+    asked: list[str] = []
+    refusal = HeuristicAgent.refusal
+    monkeypatch.setattr(HeuristicAgent, "refusal", lambda agent, game: asked.append(game.name) or refusal(agent, game))
+    assert main(*SMALL, "--out", tmp_path) == 0
+    assert main(*SMALL, "--games", "KuhnPoker-v0", "Nim-v0", "--out", tmp_path) == 0
+    assert asked == ["KuhnPoker-v0", "Nim-v0"]

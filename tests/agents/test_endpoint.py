@@ -256,6 +256,50 @@ def test_a_request_has_its_time_however_slowly_the_server_drips(server, misdeed)
     assert "no answer within 0.2 seconds" in why
 
 
+def test_a_server_that_stalls_is_asked_twice_and_then_once_until_it_answers(server, chat):
+    answers = [None, None, None, "[check]", None, None]
+
+    def answer(number: int, request: dict[str, Any]) -> Any:
+        said = answers[number] if number < len(answers) else None
+        return (lambda handler: time.sleep(1.0)) if said is None else chat.completion(said)
+
+    server.answer = answer
+    agent, _ = player(server, timeout=0.2, retries=5, concurrency=1)
+    for requests, text in ((2, ""), (3, ""), (4, "[check]"), (6, "")):
+        (reply,) = agent.reply(prompts(1))
+        assert (len(server.requests), reply.text, reply.unreached) == (requests, text, not text)
+    (reply,) = agent.reply(prompts(1))
+    assert "no answer from" in reply.fault
+
+
+def test_a_slow_server_that_answers_others_is_asked_again(server, chat):
+    """The third try is answered: others were, in the meantime."""
+    tries = 0
+
+    def answer(number: int, request: dict[str, Any]) -> Any:
+        nonlocal tries
+        if "prompt 0" in request["messages"][-1]["content"]:
+            tries += 1
+            return (lambda handler: time.sleep(1.0)) if tries < 4 else chat.completion("[bet]")
+        time.sleep(0.05)
+        return chat.completion("[check]")
+
+    server.answer = answer
+    agent, _ = player(server, timeout=0.2, retries=5, concurrency=2)
+    assert {reply.text for reply in agent.reply(prompts(30))} == {"[bet]", "[check]"}
+    assert tries == 4
+
+
+@pytest.mark.parametrize(("status", "unreached"), [(401, True), (404, True), (503, True), (400, False), (403, False)])
+def test_a_fault_says_whether_it_is_of_the_server(server, chat, status, unreached):
+    server.answer = lambda number, request: chat.send({}, status)
+    agent, _ = player(server, retries=0, concurrency=1)
+    found = agent.reply(prompts(2))
+    assert found[0].unreached is unreached
+    if status == 401:
+        assert not found[1].unreached, "nobody was asked"
+
+
 def test_a_connection_that_is_dropped_is_opened_again(server, chat):
     def half(handler: Any) -> None:
         handler.send_response(200)

@@ -167,7 +167,7 @@ def test_a_benchmark_plays_a_model_on_a_server(server, chat, tmp_path):
 def test_a_server_that_is_down_loses_nothing_in_a_benchmark(server, chat, tmp_path):
     server.answer = lambda number, request: chat.send({}, 401)
     code, _ = benchmark(server, tmp_path)
-    assert code == 0
+    assert code == 1
     records = [json.loads(line) for line in (tmp_path / "bench" / "log.jsonl").read_text().splitlines()[1:]]
     games = [game for record in records for game in record["games"]]
     assert {game["ending"] for game in games} == {"void"}

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sparring.agents import Agent, LanguageModelAgent, Message, Policy, Prompt, mix, tiny_agent
+from sparring.agents import Agent, LanguageModelAgent, Message, Policy, Prompt, RandomAgent, mix, tiny_agent
 from sparring.envs import make
 
 GAME = make("KuhnPoker-v0")
@@ -425,3 +425,28 @@ def test_remote_code_is_not_trusted_unless_asked(loads: list[tuple[str, dict[str
     assert given["tokenizer"]["trust_remote_code"] is False
     assert given["model"]["dtype"] == "auto"
     assert given["to"] == {"device": "cuda" if torch.cuda.is_available() else "cpu"}
+
+
+def test_a_reply_that_the_limit_ended_says_so(tiny: LanguageModelAgent) -> None:
+    prompts = [asked(noise=key) for key in range(64)]
+    replies = wrap(tiny, max_new_tokens=3, stop="e").reply(prompts)
+    over = [reply.ids[-1] in tiny.eos or "e" in reply.text for reply in replies]
+    assert [reply.cut_off for reply in replies] == [not is_over for is_over in over]
+    assert {reply.cut_off for reply in replies} == {True, False}, "a limit at which some end and some do not"
+    assert any(is_over and len(reply.ids) == 3 for is_over, reply in zip(over, replies, strict=True))
+    # Who has one token says all in it.
+    assert not any(reply.cut_off for reply in wrap(tiny, max_new_tokens=1).reply(prompts))
+
+
+def test_a_benchmark_counts_what_a_model_reads_and_says(tiny: LanguageModelAgent) -> None:
+    from sparring.selfplay.match_log import pair_record
+    from sparring.selfplay.tournament import Entrant, Entry, plan, tournament
+
+    players = [Entrant(name="a", agent=wrap(tiny, max_new_tokens=3)), Entrant(name="b", agent=RandomAgent())]
+    games = [Entry(label="KuhnPoker-v0", game=GAME)]
+    for played in tournament(players, games, plan(players, games, pairs=4)):
+        for episode, game in zip(played.episodes, pair_record(played)["games"], strict=True):
+            for turn, told in zip(episode.turns, game["turns"], strict=True):
+                reply = turn.reply
+                kept = (told["prompt_tokens"], told["tokens"], told["cut_off"])
+                assert kept == (len(reply.prompt_ids) or None, len(reply.ids) or None, reply.cut_off)

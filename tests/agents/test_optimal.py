@@ -9,7 +9,7 @@ from operator import xor
 import numpy as np
 import pytest
 
-from sparring.agents import Agent, OptimalAgent, Policy, ask, mix
+from sparring.agents import Agent, HeuristicAgent, OptimalAgent, Policy, ask, mix
 from sparring.envs import make
 from sparring.envs.tree import enumerate_tree
 from sparring.selfplay import exploitability
@@ -154,3 +154,11 @@ def test_games_that_are_not_zero_sum_have_no_optimal_player():
 def test_whether_a_game_can_be_played_is_known_before_it_is_solved(name, settings, agent, plays, monkeypatch):
     monkeypatch.setattr("sparring.agents.optimal.equilibrium", None)
     assert agent.can_play(make(name, **settings)) is plays
+
+
+@pytest.mark.parametrize("agent", [OptimalAgent(), HeuristicAgent()])
+def test_it_says_beforehand_what_it_cannot_play(agent: OptimalAgent) -> None:
+    assert agent.refusal(make("KuhnPoker-v0")) == ""
+    assert agent.refusal(make("Debate-v0"))
+    small = type(agent)(limit=10)
+    assert "cannot be solved exactly" in small.refusal(make("TicTacToe-v0"))

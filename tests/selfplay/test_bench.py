@@ -229,6 +229,17 @@ def test_a_report_is_plain_data_and_what_did_not_work_is_in_its_table(run: Path)
     assert found["standings"]["metagame"] is None or "gone" not in found["standings"]["metagame"]["alpha_rank"]
 
 
+def test_who_has_played_a_game_since_can_play_it() -> None:
+    """With a larger limit, or in another version: what an older header says is over."""
+    players = [Entrant(name=agent.name, agent=agent) for agent in (RandomAgent(), OptimalAgent())]
+    entries = enter_games(["KuhnPoker-v0", "Debate-v0"])
+    cannot = {("optimal", label): "too large" for label in ("KuhnPoker-v0", "Debate-v0")}
+    headers = [header(players, entries, unable=cannot), header(players, entries)]
+    records = [pair_record(p) for p in tournament(players, entries[:1], plan(players, entries[:1], pairs=1))]
+    assert report(players, entries, records, headers)["unable"] == {"optimal": {"Debate-v0": "too large"}}
+    assert set(report(players, entries, [], headers)["unable"]["optimal"]) == {"KuhnPoker-v0", "Debate-v0"}
+
+
 def test_where_the_optimal_player_is_missing_is_said() -> None:
     games = enter_games(["KuhnPoker-v0", "Taboo-v0", "TicTacToe-v0"])
     told = "The optimal player, which --agents optimal enters, could play KuhnPoker-v0, TicTacToe-v0."

@@ -13,8 +13,11 @@ from sparring.selfplay.standings import mean_interval, plain_label, results_of, 
 RANGES = {"chess": (-1.0, 1.0), "poker": (-2.0, 2.0), "chess[odd]": (-1.0, 1.0)}
 
 
-def turn(seat: int, problem: str | None = None, tokens: int | None = None, seconds: float = 0.5) -> dict[str, Any]:
-    return {"seat": seat, "prompt": "", "reply": "[go]", "problem": problem, "tokens": tokens, "seconds": seconds}
+def turn(
+    seat: int, problem: str | None = None, tokens: int | None = None, seconds: float = 0.5, **more: Any
+) -> dict[str, Any]:
+    about = {"problem": problem, "tokens": tokens, "seconds": seconds}
+    return {"seat": seat, "prompt": "", "reply": "[go]", **about, **more}
 
 
 def game(
@@ -59,6 +62,20 @@ def test_losses_by_illegal_replies_are_told_apart_and_void_games_count_for_nobod
     names = list(table["players"])
     assert table["matrix"][names.index("a")][names.index("b")] == 3.5 / 5
     assert table["metagame"]["alpha_rank"].keys() == {"a", "b"}, "who has not played is not in the way of the others"
+
+
+def test_tokens_are_summed_and_replies_that_were_not_counted_are_told() -> None:
+    turns = [
+        turn(0, tokens=4, prompt_tokens=10, cut_off=True),
+        turn(0, tokens=0, prompt_tokens=20, cut_off=False),
+        # Of a log of before, and of a server that counts nothing.
+        turn(0, tokens=5),
+        turn(0, prompt_tokens=None, cut_off=False),
+        turn(1),
+    ]
+    a = standings([pair("a", "b", {"first": 1.0, "turns": turns}, -1.0)], RANGES)["players"]["a"]
+    assert (a["prompt_tokens"], a["reply_tokens"], a["cut_off"]) == (30, 9, 1)
+    assert (a["moves"], a["uncounted"], a["tokens_a_reply"]) == (5, 3, 3)
 
 
 def test_meetings_are_told_by_seat() -> None:

@@ -13,8 +13,8 @@ import pytest
 from sparring.agents import HeuristicAgent, OptimalAgent, PlayerLeft, Prompt, RandomAgent, Reply, ScriptedAgent
 from sparring.envs import Case, Ending, Game, Statement, Verdict, make
 from sparring.selfplay.match_log import pair_record, replay
-from sparring.selfplay.standings import standings
-from sparring.selfplay.tournament import Entrant, Entry, PairKey, Played, plan, tournament
+from sparring.selfplay.standings import down_players, standings
+from sparring.selfplay.tournament import Entrant, Entry, PairKey, Played, plan, tournament, unable
 
 KUHN = Entry(label="KuhnPoker-v0", game=make("KuhnPoker-v0"))
 
@@ -117,6 +117,26 @@ def test_plans_that_cannot_be_are_refused_and_what_is_broken_is_left_out() -> No
     assert len(plan(broken, [KUHN, Entry(label="x", game=None, broken="no library")], pairs=3)) == 3
 
 
+def test_who_cannot_play_a_game_meets_nobody_in_it() -> None:
+    players = [*enter(RandomAgent(), OptimalAgent(), HeuristicAgent()), Entrant(name="gone", agent=None, broken="no")]
+    entries = [KUHN, Entry(label="Debate-v0", game=make("Debate-v0")), Entry(label="lost", game=None, broken="no")]
+    cannot = unable(players, entries)
+    assert cannot.keys() == {("optimal", "Debate-v0"), ("heuristic", "Debate-v0")}
+    assert all("Debate" in why for why in cannot.values())
+    keys = plan(players, entries, pairs=1, without=cannot)
+    assert Counter(key.game for key in keys) == {"KuhnPoker-v0": 3}
+    everything = plan(players, entries, pairs=1, without=cannot, with_broken=True)
+    assert Counter(key.game for key in everything) == {"KuhnPoker-v0": 6, "Debate-v0": 1, "lost": 6}
+
+
+def test_a_game_that_breaks_is_not_one_that_a_player_cannot_play() -> None:
+    class Falls(type(KUHN.game)):  # type: ignore[misc]
+        def play(self, state: Any, move: str) -> Any:
+            raise RuntimeError("the table fell over")
+
+    assert unable(enter(OptimalAgent()), [Entry(label="falls", game=Falls())]) == {}
+
+
 class Faulty:
     """Does something that no player may do whenever it holds seat 1."""
 
@@ -161,6 +181,52 @@ def test_a_player_that_fails_makes_its_games_void_and_nobody_loses(failure: str)
     assert table["players"]["faulty"]["games"] == 8
     assert sum(table["void"].values()) == 8
     assert next(iter(table["void"])).startswith(why)
+
+
+class Lines:
+    """Answers as it is told, by the number of the prompt: "." with a move, "u" unreached, "f" with another fault."""
+
+    def __init__(self, told: str, *, name: str = "lines") -> None:
+        self.name, self.told, self.asked = name, told, 0
+
+    def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
+        return [self._next(prompt) for prompt in prompts]
+
+    def _next(self, prompt: Prompt) -> Reply:
+        kind = self.told[min(self.asked, len(self.told) - 1)]
+        self.asked += 1
+        if kind == ".":
+            return Reply(text=f"[{prompt.legal[0]}]")
+        return Reply(text="", fault="no route", unreached=kind == "u")
+
+
+@pytest.mark.parametrize(
+    ("told", "asked"),
+    [
+        ("u", 3),
+        ("uu.u", 6),
+        # What is wrong with one prompt neither adds to those that found nobody nor breaks their row.
+        ("fffffufufu", 10),
+    ],
+)
+def test_who_is_down_is_asked_no_more_and_what_is_left_is_void(told: str, asked: int) -> None:
+    played = run(enter(agent := Lines(told), RandomAgent()), [KUHN], 20, in_flight=1, down_after=3)
+    assert agent.asked == asked
+    whys = [e.why for p in played for e in p.episodes if e.ending is Ending.VOID]
+    assert "lines: down, and not asked any more after 3 prompts in a row without an answer: no route" in whys
+    records = [pair_record(p) for p in played]
+    assert down_players(records) == {"lines": whys[-1].removeprefix("lines: ")}
+    table = standings(records, {"KuhnPoker-v0": (-2.0, 2.0)})
+    assert table["players"]["lines"]["void"] == len(whys) >= 30
+    assert table["players"]["lines"]["lost_illegal"] == 0
+
+
+def test_nobody_is_asked_in_games_of_who_is_down() -> None:
+    """Not the other one either, who may be on a server that is paid for."""
+    other = Lines(".", name="other")
+    run(enter(Lines("u"), other), [KUHN], 20, in_flight=1, down_after=3)
+    # Of the first three games the second is begun by the other.
+    assert other.asked == 1
 
 
 def test_a_person_who_leaves_ends_the_tournament() -> None:

@@ -1,0 +1,1 @@
+from selfplay.bench_notes import *

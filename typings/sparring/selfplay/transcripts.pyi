@@ -1,0 +1,1 @@
+from selfplay.transcripts import *
