@@ -1,0 +1,1 @@
+from agents.last_layer import *
