@@ -147,6 +147,10 @@ class Start:
     hidden: int = 64
     layers: int = 2
     max_new_tokens: int = 8
+    rare: tuple[str, ...] = ()
+    """Skills of which there are fewer labelled tasks than of the others."""
+    rarity: float = 0.1
+    """How many of each there are for one of each other skill."""
     proposes: bool = False
     """Whether it imitates how the labelled tasks would be proposed, too."""
 
@@ -161,7 +165,7 @@ class Start:
         agent = tiny_agent(games, seed=seed, hidden=self.hidden, layers=self.layers, max_new_tokens=self.max_new_tokens)
         learner = Learner(agent, lr=self.lr, betas=(0.9, 0.99), seed=seed)
         archive = Archive()
-        tasks = labelled_tasks(curriculum, self.labelled)
+        tasks = self.tasks(curriculum)
         archive.add(seed_data(tasks, Desk(curriculum.families.values()), agent))
         if self.proposes:
             archive.add(SelfInstruct(seeds=tasks).demonstrations(agent, curriculum.families, seed=seed))
@@ -169,10 +173,10 @@ class Start:
             take(learner)
         return agent, learner, curriculum, archive
 
-
-def labelled_tasks(curriculum: Curriculum, count: int) -> list[Task]:
-    """Return what a policy begins with."""
-    return curriculum.mixed(dict.fromkeys(curriculum.skills, 1.0), count, number=SEEDS)
+    def tasks(self, curriculum: Curriculum) -> list[Task]:
+        """Return the labelled tasks that a policy begins with."""
+        weights = {skill: self.rarity if str(skill) in self.rare else 1.0 for skill in curriculum.skills}
+        return curriculum.mixed(weights, self.labelled, number=SEEDS)
 
 
 def curve_of(reports: Iterator[GenerationReport]) -> Curve:
@@ -227,7 +231,7 @@ class Trial:
         told = {"probe_tasks": 32, "hidden_tasks": 250, "hidden_samples": 8, "seed": seed}
         told |= {**self.shared, **self.settings.get(arm, {})}
         learner.lr = self.lr or learner.lr
-        method = self.arms[arm](labelled_tasks(curriculum, self.start.labelled))
+        method = self.arms[arm](self.start.tasks(curriculum))
         reports = evolve(agent, learner, method, curriculum, generations=self.generations, archive=archive, **told)
         return curve_of(reports), extra
 

@@ -208,7 +208,10 @@ def evolve(
     if progress is None:
         scores = probe(agent, desk, curriculum, tasks=probe_tasks, number=0, samples=samples)
         begun = Admission(True, "the policy as it began")
-        yield _report(Progress(0, weights, best), "", begun, scores, scores, hidden(), Experience(()))
+        if is_adaptive:
+            weights = weights_of(scores, best, bonus=bonus)
+        best = {s: scores.accuracy(s) for s in curriculum.skills}
+        yield _report(Progress(0, dict(weights), dict(best)), "", begun, scores, scores, hidden(), Experience(()))
     else:
         weights, best = dict(progress.weights), dict(progress.best)
     for generation in range(1 + (progress.generation if progress else 0), generations + 1):

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from sparring.agents import LanguageModelAgent, Prompt, Reply, ScriptedAgent, tiny_agent
 from sparring.envs import make, programs
@@ -260,13 +261,16 @@ def test_a_seeded_bad_update_is_rolled_back_to_the_bit(desk: Desk, curriculum: C
 
 
 def test_the_evaluation_writes_the_next_objective(desk: Desk, curriculum: Curriculum) -> None:
+    """The first objective too: what the policy can do before the first generation is known."""
     teacher = Teacher()
     found = run(desk, curriculum, teacher, generations=2)
-    assert teacher.seen[0].weights == {ADD: 0.5, COPY: 0.5}
-    assert teacher.seen[1].weights == found[1].weights == weights_of(found[1].after, {}, bonus=1.0)
+    first = {s: found[0].after.accuracy(s) for s in curriculum.skills}
+    assert found[0].progress.best == first
+    assert teacher.seen[0].weights == found[0].weights == weights_of(found[0].after, {}, bonus=1.0)
+    assert teacher.seen[1].weights == found[1].weights == weights_of(found[1].after, first, bonus=1.0)
     fixed = Teacher()
     run(desk, curriculum, fixed, generations=2, is_adaptive=False)
-    assert fixed.seen[1].weights == {ADD: 0.5, COPY: 0.5}
+    assert fixed.seen[0].weights == fixed.seen[1].weights == {ADD: 0.5, COPY: 0.5}
 
 
 def test_a_snapshot_can_be_gone_back_to_twice(desk: Desk, curriculum: Curriculum) -> None:
@@ -419,7 +423,41 @@ def test_ones_own_word_is_no_reward_where_it_says_nothing(desk: Desk, curriculum
 def test_self_improving_reinforces_what_did_better_than_the_others(desk: Desk, curriculum: Curriculum) -> None:
     (_, report) = run(desk, curriculum, SelfImproving(prompts=8, samples=4, updates=2, assess="log"), generations=1)
     assert report.funnel["came"] == 2 * 8 * 4
-    assert {"train_accuracy", "assessment_auroc", "assessment_ece"} <= report.metrics.keys()
+    assert {"train_accuracy", "assessment_auroc", "assessment_error", "assessment_ece"} <= report.metrics.keys()
+
+
+def weights_after(desk: Desk, curriculum: Curriculum, **settings: Any) -> tuple[GenerationReport, torch.Tensor]:
+    agent = tiny(desk)
+    learner = Learner(agent, lr=2e-2, betas=(0.9, 0.99))
+    shown = [desk.demonstrate(agent, t) for s in curriculum.skills for t in curriculum.draw(s, 32, stream=TRAIN)]
+    for _ in range(40):
+        learner.imitate(shown)
+    learner.lr = 1e-3
+    method = SelfImproving(prompts=16, samples=4, updates=3, **settings)
+    *_, last = evolve(agent, learner, method, curriculum, generations=2, probe_tasks=8, hidden_tasks=4)
+    return last, torch.cat([p.detach().flatten() for p in agent.model.parameters()])
+
+
+def test_what_is_logged_does_not_change_the_policy(desk: Desk, curriculum: Curriculum) -> None:
+    """`log` used to imitate the verifier's verdicts: the gate rolled back nearly every generation that had to learn to
+    answer such questions, and a run with it went nowhere."""
+    plain, weights = weights_after(desk, curriculum)
+    assert plain.metrics["updates"] == 3
+    logged, same = weights_after(desk, curriculum, assess="log", revise="log")
+    assert torch.equal(weights, same)
+    assert logged.metrics.keys() - plain.metrics.keys() == {
+        "assessment_auroc",
+        "assessment_error",
+        "assessment_ece",
+        "revision_gain",
+        "revision_error",
+    }
+
+
+def test_verdicts_that_are_trained_do(desk: Desk, curriculum: Curriculum) -> None:
+    trained, weights = weights_after(desk, curriculum, assess="train")
+    assert trained.metrics["updates"] == 2 * 3
+    assert not torch.equal(weights_after(desk, curriculum)[1], weights)
 
 
 # Self-Instruct.
