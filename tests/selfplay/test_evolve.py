@@ -267,10 +267,25 @@ def test_the_evaluation_writes_the_next_objective(desk: Desk, curriculum: Curric
     first = {s: found[0].after.accuracy(s) for s in curriculum.skills}
     assert found[0].progress.best == first
     assert teacher.seen[0].weights == found[0].weights == weights_of(found[0].after, {}, bonus=1.0)
-    assert teacher.seen[1].weights == found[1].weights == weights_of(found[1].after, first, bonus=1.0)
+    best = {s: max(first[s], found[1].before.accuracy(s), found[1].after.accuracy(s)) for s in curriculum.skills}
+    assert teacher.seen[1].weights == found[1].weights == weights_of(found[1].after, best, bonus=1.0)
     fixed = Teacher()
     run(desk, curriculum, fixed, generations=2, is_adaptive=False)
     assert fixed.seen[0].weights == fixed.seen[1].weights == {ADD: 0.5, COPY: 0.5}
+
+
+def test_what_a_candidate_forgot_weighs_more_though_it_was_rolled_back(desk: Desk, curriculum: Curriculum) -> None:
+    """By the scores of the policy, which are as before, the next objective would be the one that made it forget."""
+    teacher = Teacher(bad=[2])
+    found = run(desk, curriculum, teacher, generations=3, gate=Gate(margin=0.05))
+    rolled = found[2]
+    assert not rolled.admission.accepted
+    forgot = max(curriculum.skills, key=lambda s: rolled.before.accuracy(s) - rolled.after.accuracy(s))
+    assert rolled.before.accuracy(forgot) - rolled.after.accuracy(forgot) > 0.2
+    wanted = weights_of(rolled.before, rolled.progress.best, latest=rolled.after)
+    assert teacher.seen[2].weights == rolled.weights == wanted
+    assert rolled.weights[forgot] > weights_of(rolled.before, rolled.progress.best, bonus=1.0)[forgot]
+    assert all(rolled.progress.best[s] >= rolled.before.accuracy(s) for s in curriculum.skills)
 
 
 def test_a_snapshot_can_be_gone_back_to_twice(desk: Desk, curriculum: Curriculum) -> None:
