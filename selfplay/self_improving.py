@@ -18,7 +18,7 @@ from sparring.envs import near
 from .advantage import Sample
 from .answering import Answer
 from .archive import kept_of
-from .assessment import Calibration, assess, calibration, revise, verdicts
+from .assessment import Discernment, assess, calibration, discernment, revise, verdicts
 from .evolve import Experience, Round, Step, step
 from .funnel import Filter, Funnel, each, refine
 from .imitation import Imitation
@@ -42,7 +42,7 @@ class SelfImproving:
     assess: str = "none"
     """Whether the policy is asked if its answers are right: "none"; "log" measures what its word is worth, and changes
     nothing; "train" has it learn the verifier's verdicts too, which at first costs it right answers; "reward" pays by
-    its word in the verifier's place, and is refused where that is no better than chance."""
+    its word in the verifier's place, and is refused where that tells answers to a task apart no better than chance."""
     revise: str = "none"
     """Whether each answer is followed by a second one that sees the first and the policy's verdict on it: "none";
     "log" measures what that gains, and changes nothing; "train" learns from it too, each second answer against the
@@ -82,7 +82,7 @@ class SelfImproving:
             if n == 0:
                 experience.metrics |= self._measured(answers, own, again)
             if self.assess == "reward":
-                _check(_worth(own, answers))
+                _check(self._discernment(own, answers))
             rewards = own if self.assess == "reward" else [a.score for a in answers]
             yield from self._practise(round, answers, rewards, experience.funnel)
             if self.revise == "train":
@@ -104,8 +104,10 @@ class SelfImproving:
     def _measured(self, answers: Sequence[Answer], own: Sequence[float], again: Sequence[Answer]) -> dict[str, float]:
         found = {"train_accuracy": float(np.mean([a.score for a in answers]))}
         if own:
-            worth = _worth(own, answers)
-            found |= {"assessment_auroc": worth.auroc, "assessment_error": worth.error, "assessment_ece": worth.ece}
+            worth = calibration(own, [a.is_right for a in answers])
+            found |= {"assessment_auroc": worth.auroc, "assessment_ece": worth.ece}
+            apart = self._discernment(own, answers)
+            found |= {"assessment_within": apart.auroc, "assessment_error": apart.error}
         if again:
             gains = np.array([new.score - old.score for new, old in zip(again, answers, strict=True)])
             # Answers to one task hang together, so tasks are counted.
@@ -113,6 +115,9 @@ class SelfImproving:
             error = float(by_task.std(ddof=1) / np.sqrt(len(by_task))) if len(by_task) > 1 else 0.0
             found |= {"revision_gain": float(gains.mean()), "revision_error": error}
         return found
+
+    def _discernment(self, own: Sequence[float], answers: Sequence[Answer]) -> Discernment:
+        return discernment(own, [a.is_right for a in answers], self.samples)
 
     def _practise(
         self, round: Round, answers: Sequence[Answer], rewards: Sequence[float], funnel: Funnel
@@ -150,13 +155,9 @@ def _compared(rewards: Sequence[float], samples: int) -> Iterator[float]:
             yield reward - (sum(group) - reward) / (len(group) - 1)
 
 
-def _worth(own: Sequence[float], answers: Sequence[Answer]) -> Calibration:
-    return calibration(own, [answer.is_right for answer in answers])
-
-
-def _check(found: Calibration) -> None:
+def _check(found: Discernment) -> None:
     if not found.is_informative:
         raise ValueError(
-            "the policy cannot tell its right answers from its wrong ones (AUROC "
+            "the policy cannot tell its right answers from its wrong ones (AUROC within a task "
             f"{found.auroc:.3f} +- {found.error:.3f}), so its own word is no reward; take assess='train' until it can"
         )

@@ -18,7 +18,7 @@ from sparring.envs.tasks import make_family
 from sparring.selfplay import Learner, make_rule
 from sparring.selfplay.answering import Answer, Desk, majority, pass_at, voting_gain
 from sparring.selfplay.archive import Archive, kept_of
-from sparring.selfplay.assessment import assess, calibration, question, revise, second, verdicts
+from sparring.selfplay.assessment import assess, calibration, discernment, question, revise, second, verdicts
 from sparring.selfplay.ensemble import Ensemble
 from sparring.selfplay.evolve import Experience, GenerationReport, Round, Snapshot, autonomy, draw_method, evolve, step
 from sparring.selfplay.funnel import Filter, Funnel, at_most, each, refine, unique
@@ -413,10 +413,25 @@ def test_calibration_by_hand() -> None:
     assert found.auroc == pytest.approx(3.5 / 4)
     assert calibration([0.95] * 20, [True] * 19 + [False]).ece == pytest.approx(0.0, abs=1e-9)
     assert calibration([0.95] * 20, [False] * 20).ece == pytest.approx(0.95)
-    assert not calibration([0.5] * 50, [True, False] * 25).is_informative
-    assert calibration([0.9] * 25 + [0.1] * 25, [True] * 25 + [False] * 25).is_informative
     with pytest.raises(ValueError, match="at least one"):
         calibration([], [])
+
+
+def test_only_answers_to_one_task_are_told_apart() -> None:
+    """Two kinds of tasks by hand: of four pairs in one three are in order, of three in the other one and a half."""
+    right, assessed = [True, True, False, False, True, False, False, False], [0.9, 0.3, 0.5, 0.2, 0.5, 0.2, 0.9, 0.5]
+    found = discernment(assessed * 4, right * 4, 4)
+    assert found.auroc == pytest.approx((3 / 4 + 1.5 / 3) / 2)
+    assert found.error == pytest.approx(np.std([0.75, 0.5] * 4, ddof=1) / math.sqrt(8))
+    assert discernment(assessed * 3, right * 3, 4).error == math.inf
+    # Yes to all answers of an easy task, no to those of a hard one: good over all answers, worth nothing as a reward.
+    by_task, right = [0.9] * 4 + [0.1] * 4, [True, True, True, False, True, False, False, False]
+    assert calibration(by_task, right).auroc == pytest.approx(0.75)
+    assert discernment(by_task * 20, right * 20, 4).auroc == 0.5
+    assert not discernment(by_task * 20, right * 20, 4).is_informative
+    # Nothing is known where all answers to each task did alike.
+    assert not discernment(([0.9] * 4 + [0.1] * 4) * 20, ([True] * 4 + [False] * 4) * 20, 4).is_informative
+    assert discernment([0.9, 0.1, 0.8, 0.3] * 4, [True, False] * 8, 2).is_informative
 
 
 def test_a_policy_learns_to_tell_its_answers_apart_and_may_then_pay_itself(desk: Desk, curriculum: Curriculum) -> None:
@@ -438,7 +453,7 @@ def test_ones_own_word_is_no_reward_where_it_says_nothing(desk: Desk, curriculum
 def test_self_improving_reinforces_what_did_better_than_the_others(desk: Desk, curriculum: Curriculum) -> None:
     (_, report) = run(desk, curriculum, SelfImproving(prompts=8, samples=4, updates=2, assess="log"), generations=1)
     assert report.funnel["came"] == 2 * 8 * 4
-    assert {"train_accuracy", "assessment_auroc", "assessment_error", "assessment_ece"} <= report.metrics.keys()
+    assert {"train_accuracy", "assessment_auroc", "assessment_within", "assessment_ece"} <= report.metrics.keys()
 
 
 def weights_after(desk: Desk, curriculum: Curriculum, **settings: Any) -> tuple[GenerationReport, torch.Tensor]:
@@ -462,6 +477,7 @@ def test_what_is_logged_does_not_change_the_policy(desk: Desk, curriculum: Curri
     assert torch.equal(weights, same)
     assert logged.metrics.keys() - plain.metrics.keys() == {
         "assessment_auroc",
+        "assessment_within",
         "assessment_error",
         "assessment_ece",
         "revision_gain",
