@@ -4,8 +4,8 @@
     python benchmarks/evolution.py --trials addition --seeds 0
     python benchmarks/evolution.py --figures              # writes the tables and the picture again from the store
 
-A run that is in the store with the same arms and settings is not run again, so what was interrupted goes on where it
-was. Every run is one process with one thread.
+A run that is in the store is not run again, so what was interrupted goes on where it was; whoever changes the settings
+of a trial takes its runs out of the store. Every run is one process with one thread.
 """
 
 from __future__ import annotations
@@ -110,6 +110,8 @@ def report(records: Sequence[Record]) -> str:
             ]
             continue
         lines += _table(trial, arms)
+        if trial.bad:
+            lines += ["", *_rolled_back(trial, arms)]
         if trial.votes:
             gains = {r["seed"]: r["voting_gain"] for runs in arms.values() for r in runs}
             lines += ["", f"At the start maj@8 less pass@1 is {said(list(gains.values()))}."]
@@ -118,7 +120,7 @@ def report(records: Sequence[Record]) -> str:
 
 def _table(trial: Trial, arms: Mapping[str, Sequence[Record]]) -> list[str]:
     name, first = next(iter(arms.items()))
-    base = {r["seed"]: r["curve"][-1][trial.measure] for r in first}
+    base = {r["seed"]: r["curve"] for r in first}
     what = "worst skill" if trial.measure == "worst" else "mean"
     lines = [
         f"| arm | seeds | mean, start | after {trial.generations} generations | worst skill, start | end | {name} is "
@@ -127,10 +129,16 @@ def _table(trial: Trial, arms: Mapping[str, Sequence[Record]]) -> list[str]:
     ]
     for arm, runs in arms.items():
         starts, ends = [r["curve"][0] for r in runs], [r["curve"][-1] for r in runs]
-        gaps = [base[r["seed"]] - r["curve"][-1][trial.measure] for r in runs if r["seed"] in base]
+        # At the same generation, where an arm has fewer.
+        gaps = [
+            base[r["seed"]][len(r["curve"]) - 1][trial.measure] - r["curve"][-1][trial.measure]
+            for r in runs
+            if r["seed"] in base
+        ]
         accepted = statistics.fmean(sum(g["accepted"] for g in r["curve"][1:]) for r in runs)
+        generations = len(runs[0]["curve"]) - 1
         cells = [
-            arm,
+            arm if generations == trial.generations else f"{arm}, {generations} generations",
             str(len(runs)),
             *(said([g[key] for g in some]) for key in ("mean", "worst") for some in (starts, ends)),
             said(gaps) if arm != name and gaps else "",
@@ -143,6 +151,15 @@ def _table(trial: Trial, arms: Mapping[str, Sequence[Record]]) -> list[str]:
     return lines
 
 
+def _rolled_back(trial: Trial, arms: Mapping[str, Sequence[Record]]) -> list[str]:
+    lines = [f"The bad update of generation {trial.bad}:", ""]
+    for arm, runs in arms.items():
+        if trial.is_spoiled(arm):
+            back = sum(not r["curve"][trial.bad]["accepted"] for r in runs)
+            lines.append(f"- {arm}: rolled back in {back} of {len(runs)} runs.")
+    return lines
+
+
 def lost(curve: Sequence[Mapping[str, Any]]) -> float:
     """Return by how much the skill that dropped most is below its start."""
     start, end = curve[0]["skills"], curve[-1]["skills"]
@@ -150,7 +167,7 @@ def lost(curve: Sequence[Mapping[str, Any]]) -> float:
 
 
 def figures(records: Sequence[Record], path: Path) -> None:
-    """Draw every arm's accuracy against generations, mean and interval."""
+    """Draw what the arms of each trial are compared by against generations, mean and interval."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -158,13 +175,15 @@ def figures(records: Sequence[Record], path: Path) -> None:
     figure = Figure(figsize=(6.2 * len(drawn), 4.4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     for axes, name in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
+        key = TRIALS[name].measure
+        what = "accuracy" if key == "mean" else "worst skill"
         for arm, runs in by_arm(records, name).items():
-            points = [interval([g["mean"] for g in seeds]) for seeds in zip(*(r["curve"] for r in runs), strict=True)]
+            points = [interval([g[key] for g in seeds]) for seeds in zip(*(r["curve"] for r in runs), strict=True)]
             x, y = range(len(points)), [mean for mean, _ in points]
             (line,) = axes.plot(x, y, label=arm, linewidth=1.5)
             low, high = ([mean + sign * (0.0 if math.isnan(h) else h) for mean, h in points] for sign in (-1, 1))
             axes.fill_between(x, low, high, color=line.get_color(), alpha=0.12)
-        axes.set(title=TRIALS[name].title, xlabel="generation", ylabel="accuracy on the hidden test", ylim=(0, 1))
+        axes.set(title=TRIALS[name].title, xlabel="generation", ylabel=f"{what} on the hidden test", ylim=(0, 1))
         axes.grid(alpha=0.25)
         axes.legend(fontsize=8, frameon=False)
     figure.savefig(path)

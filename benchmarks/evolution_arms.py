@@ -147,6 +147,10 @@ class Start:
     hidden: int = 64
     layers: int = 2
     max_new_tokens: int = 8
+    rare: tuple[str, ...] = ()
+    """Skills of which there are fewer labelled tasks than of the others."""
+    rarity: float = 0.1
+    """How many of each there are for one of each other skill."""
     proposes: bool = False
     """Whether it imitates how the labelled tasks would be proposed, too."""
 
@@ -161,7 +165,7 @@ class Start:
         agent = tiny_agent(games, seed=seed, hidden=self.hidden, layers=self.layers, max_new_tokens=self.max_new_tokens)
         learner = Learner(agent, lr=self.lr, betas=(0.9, 0.99), seed=seed)
         archive = Archive()
-        tasks = labelled_tasks(curriculum, self.labelled)
+        tasks = self.tasks(curriculum)
         archive.add(seed_data(tasks, Desk(curriculum.families.values()), agent))
         if self.proposes:
             archive.add(SelfInstruct(seeds=tasks).demonstrations(agent, curriculum.families, seed=seed))
@@ -169,10 +173,10 @@ class Start:
             take(learner)
         return agent, learner, curriculum, archive
 
-
-def labelled_tasks(curriculum: Curriculum, count: int) -> list[Task]:
-    """Return what a policy begins with."""
-    return curriculum.mixed(dict.fromkeys(curriculum.skills, 1.0), count, number=SEEDS)
+    def tasks(self, curriculum: Curriculum) -> list[Task]:
+        """Return the labelled tasks that a policy begins with."""
+        weights = {skill: self.rarity if str(skill) in self.rare else 1.0 for skill in curriculum.skills}
+        return curriculum.mixed(weights, self.labelled, number=SEEDS)
 
 
 def curve_of(reports: Iterator[GenerationReport]) -> Curve:
@@ -212,8 +216,14 @@ class Trial:
     """Of a generation: what the first arm is compared with the others by."""
     lr: float | None = None
     """Learning rate after the start; None: that of the start."""
+    bad: int = 0
+    """The generation that ends with a bad update in the arms that have one; 0 where none has."""
     votes: bool = False
     """Whether what voting would gain is measured at the start."""
+
+    def is_spoiled(self, arm: str) -> bool:
+        """Whether an arm has the bad update."""
+        return isinstance(self.arms[arm](()), Spoiled)
 
     def run(self, arm: str, seed: int) -> tuple[Curve, dict[str, float]]:
         """Return the generations of one run, and what else was measured."""
@@ -224,11 +234,17 @@ class Trial:
             tasks = [t for skill in curriculum.skills for t in curriculum.draw(skill, 200, stream=HIDDEN, number=9)]
             gain, error, _ = voting_gain(desk.ask(agent, tasks, samples=8, seed=seed))
             extra = {"voting_gain": gain, "voting_error": error}
-        told = {"probe_tasks": 32, "hidden_tasks": 250, "hidden_samples": 8, "seed": seed}
+        told = {
+            "generations": self.generations,
+            "probe_tasks": 32,
+            "hidden_tasks": 250,
+            "hidden_samples": 8,
+            "seed": seed,
+        }
         told |= {**self.shared, **self.settings.get(arm, {})}
         learner.lr = self.lr or learner.lr
-        method = self.arms[arm](labelled_tasks(curriculum, self.start.labelled))
-        reports = evolve(agent, learner, method, curriculum, generations=self.generations, archive=archive, **told)
+        method = self.arms[arm](self.start.tasks(curriculum))
+        reports = evolve(agent, learner, method, curriculum, archive=archive, **told)
         return curve_of(reports), extra
 
 
@@ -253,43 +269,47 @@ ADDITION = Trial(
 )
 
 
+BAD = 4
+"""The generation that ends with a bad update."""
+
+
 def practice(seeds: Sequence[Task]) -> SelfImproving:
     return SelfImproving(prompts=128, samples=8, updates=4)
 
 
 def spoiled(seeds: Sequence[Task]) -> Method:
-    return Spoiled(method=practice(seeds), at=6, size=0.3)
+    return Spoiled(method=practice(seeds), at=BAD, size=0.3)
 
 
 IMPROVING = Trial(
-    title="Self-Improving on twelve skills",
+    title="Self-Improving on ten skills",
     claim="a worst skill above that of uniform sampling at an equal budget, no skill lost, a bad update rolled back",
+    # Most skills are mastered soon, so that uniform sampling spends most of its budget on what is known already; of the
+    # three hardest there are few labelled tasks, but enough that some answers are right, or nobody could learn by them.
     start=Start(
         skills=(
-            *("addition-0", "arithmetic-1", "chain-0", "copy-0", "copy-1", "copy-2"),
-            *("reverse-0", "reverse-1", "reverse-2", "sort-0", "sort-1", "sort-2"),
+            *("addition-0", "copy-0", "copy-1", "copy-2", "reverse-0", "reverse-1", "reverse-2"),
+            *("sort-0", "sort-1", "sort-2"),
         ),
+        rare=("copy-2", "reverse-2", "sort-2"),
+        rarity=0.6,
         labelled=1000,
-        steps=250,
+        steps=350,
         max_new_tokens=16,
     ),
-    generations=12,
+    generations=14,
     measure="worst",
     lr=1e-3,
-    arms={
-        "weakness": practice,
-        "uniform": practice,
-        "weakness, no gate": practice,
-        "weakness, a bad update": spoiled,
-        "no gate, a bad update": spoiled,
-    },
+    arms={"weakness": practice, "uniform": practice, "a bad update": spoiled, "no gate, a bad update": spoiled},
     settings={
         "uniform": {"is_adaptive": False},
-        "weakness, no gate": {"gate": None},
-        "no gate, a bad update": {"gate": None},
+        "a bad update": {"generations": 2 * BAD},
+        "no gate, a bad update": {"generations": 2 * BAD, "gate": None},
     },
-    # Of 64 tasks a skill: a drop of 0.15 is two and a half standard errors at one half.
-    shared={"probe_tasks": 64, "hidden_tasks": 100, "gate": Gate(margin=0.15)},
+    bad=BAD,
+    # The same 64 tasks a skill, four answers each, before and after: at one half a difference has a standard error of
+    # 0.044 at most. One answer each would make it twice that, and a drop of 0.1 would mean nothing.
+    shared={"probe_tasks": 64, "samples": 4, "hidden_tasks": 80, "gate": Gate(margin=0.1)},
 )
 
 

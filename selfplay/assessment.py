@@ -20,6 +20,8 @@ from .answering import Answer, Desk
 
 YES, NO = "yes", "no"
 BINS = 10
+FEWEST = 8
+"""Tasks with right and wrong answers below which nothing is said of how well these are told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +31,22 @@ class Calibration:
     auroc: float
     """Probability that a right answer is assessed higher than a wrong one; 1/2 is chance, and where one kind lacks."""
     error: float
-    """Its standard error (Hanley and McNeil 1982)."""
+    """Its standard error, were all answers to different tasks (Hanley and McNeil 1982)."""
     ece: float
     """Expected calibration error over ten bins (Naeini et al. 2015)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discernment:
+    """How well the answers to one task are told apart, which is all that a reward compares.
+
+    A policy that says yes to every answer of a skill it is good at has a good AUROC over all answers, and none here.
+    """
+
+    auroc: float
+    """The mean over tasks that have right and wrong answers; 1/2 where there is no such task."""
+    error: float
+    """Its standard error, over tasks; infinite where there are fewer than `FEWEST`."""
 
     @property
     def is_informative(self) -> bool:
@@ -98,6 +113,16 @@ def calibration(assessed: Sequence[float], right: Sequence[bool]) -> Calibration
         if (bins == b).any()
     ]
     return Calibration(auroc=auroc, error=_auroc_error(auroc, n, m), ece=float(sum(gaps)))
+
+
+def discernment(assessed: Sequence[float], right: Sequence[bool], samples: int) -> Discernment:
+    """Return how well some assessments tell the answers to one task apart; each task has `samples` answers in a row."""
+    p_TS = np.asarray(assessed, dtype=np.float64).reshape(-1, samples)
+    is_right_TS = np.asarray(right, dtype=bool).reshape(-1, samples)
+    mixed = is_right_TS.any(1) & ~is_right_TS.all(1)
+    found = [_auroc(p[is_right], p[~is_right]) for p, is_right in zip(p_TS[mixed], is_right_TS[mixed], strict=True)]
+    error = float(np.std(found, ddof=1) / math.sqrt(len(found))) if len(found) >= FEWEST else math.inf
+    return Discernment(auroc=float(np.mean(found)) if found else 0.5, error=error)
 
 
 def _auroc(high: np.ndarray, low: np.ndarray) -> float:

@@ -91,7 +91,7 @@ class Progress(NamedTuple):
     weights: Mapping[Skill, float]
     """The objective of the next one."""
     best: Mapping[Skill, float]
-    """The best accuracy that each skill has had."""
+    """The best accuracy that each skill has had, in the policy."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -185,7 +185,8 @@ def evolve(
         samples: answers a task at each evaluation.
         hidden_tasks: tasks a skill that only reports look at.
         hidden_samples: answers to each, for pass@k.
-        bonus: how much a skill that dropped is trained more, see `weights_of`.
+        bonus: how much a skill that dropped is trained more, in the policy or in a candidate that was rolled back for
+            it, see `weights_of`.
         is_adaptive: whether the evaluation writes the next objective; else every skill counts alike.
         seed: of everything.
         skin: the wording in which tasks are asked.
@@ -208,7 +209,10 @@ def evolve(
     if progress is None:
         scores = probe(agent, desk, curriculum, tasks=probe_tasks, number=0, samples=samples)
         begun = Admission(True, "the policy as it began")
-        yield _report(Progress(0, weights, best), "", begun, scores, scores, hidden(), Experience(()))
+        if is_adaptive:
+            weights = weights_of(scores, best, bonus=bonus)
+        best = _best(best, scores)
+        yield _report(Progress(0, dict(weights), dict(best)), "", begun, scores, scores, hidden(), Experience(()))
     else:
         weights, best = dict(progress.weights), dict(progress.best)
     for generation in range(1 + (progress.generation if progress else 0), generations + 1):
@@ -234,11 +238,17 @@ def evolve(
         if not admission.accepted:
             kept.restore()
         scores = after if admission.accepted else before
+        best = _best(best, scores)
         if is_adaptive:
-            weights = weights_of(scores, best, bonus=bonus)
-        best = {s: max(best.get(s, 0.0), scores.accuracy(s)) for s in curriculum.skills}
+            # What a candidate forgot counts though it was rolled back: else the same objective would come again, and
+            # with it a candidate that forgets the same.
+            weights = weights_of(scores, _best(best, before), latest=after, bonus=bonus)
         now = Progress(generation, dict(weights), dict(best))
         yield _report(now, method.name, admission, before, after, hidden(), found)
+
+
+def _best(best: Mapping[Skill, float], scores: Scores) -> dict[Skill, float]:
+    return {skill: max(best.get(skill, 0.0), scores.accuracy(skill)) for skill in scores.right}
 
 
 def _report(

@@ -59,7 +59,9 @@ class EvolveSettings:
     generations: int = setting(5, "turns of the loop")
     seed_tasks: int = setting(400, "labelled tasks that the policy begins with")
     seed_steps: int = setting(200, "steps of imitating them before the first generation")
+    seed_lr: float | None = setting(None, "learning rate of that; none: --lr")
     probe_tasks: int = setting(64, "fresh tasks a skill at each evaluation")
+    probe_samples: int = setting(1, "answers to each; more make the gate surer at less cost than more tasks")
     hidden_tasks: int = setting(200, "tasks a skill that only reports look at")
     hidden_samples: int = setting(4, "answers to each, for pass@k")
     gate_margin: float | None = setting(0.1, "how far a skill may drop; none: no gate")
@@ -77,8 +79,8 @@ class EvolveSettings:
     steps: int = setting(100, "of self-training: steps of imitation a generation")
     batch: int = setting(64, "of imitation: samples a step")
     updates: int = setting(4, "of self-improving and self-play: updates a generation")
-    assess: str = setting("none", "of self-improving: none, log or reward")
-    revise: str = setting("none", "of self-improving: none, log or train: a second answer after its own verdict")
+    assess: str = setting("none", "of self-improving: none, log (measures only), train or reward")
+    revise: str = setting("none", "of self-improving: none, log (measures only) or train: second tries")
     novelty: float = setting(0.7, "of self-instruct: most ROUGE-L to any task of the pool")
     band_low: float = setting(0.25, "of self-instruct: least share of right answers")
     band_high: float = setting(0.75, "of self-instruct: greatest share of right answers")
@@ -168,8 +170,10 @@ class EvolveRun:
         for method, _ in self.methods.values():
             if isinstance(method, SelfInstruct):
                 self.archive.add(method.demonstrations(self.agent, self.curriculum.families, seed=s.seed))
+        self.learner.lr = s.lr if s.seed_lr is None else s.seed_lr
         for take in imitation_steps(self.archive, s.seed, s.seed_steps, s.batch):
             yield take(self.learner)["loss"]
+        self.learner.lr = s.lr
 
     def evolve(self) -> Iterator[GenerationReport]:
         """Run the loop; yields each generation once it is written down."""
@@ -184,6 +188,7 @@ class EvolveRun:
             gate=None if s.gate_margin is None else Gate(margin=s.gate_margin),
             archive=self.archive,
             probe_tasks=s.probe_tasks,
+            samples=s.probe_samples,
             hidden_tasks=s.hidden_tasks,
             hidden_samples=s.hidden_samples,
             bonus=s.bonus,

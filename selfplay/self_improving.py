@@ -1,8 +1,8 @@
 """Self-Improving: the policy practises what its evaluation says it is weak at.
 
 Chosen: the objective's weights decide which skills are practised, the verifier pays, and answers to one task are
-compared with each other. What the policy says of itself is logged, and may pay only where it is better than chance. A
-second answer may follow its verdict; whether that is the better one is measured. Left out: critiques in words.
+compared with each other. What the policy says of itself can be measured, learned from the verifier, or pay where it is
+better than chance. A second answer may follow its verdict, measured or learned from. Left out: critiques in words.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from sparring.envs import near
 from .advantage import Sample
 from .answering import Answer
 from .archive import kept_of
-from .assessment import Calibration, assess, calibration, revise, verdicts
+from .assessment import Discernment, assess, calibration, discernment, revise, verdicts
 from .evolve import Experience, Round, Step, step
 from .funnel import Filter, Funnel, each, refine
 from .imitation import Imitation
 from .pairs import Weighted
 from .policy_gradient import PolicyGradient
 
-ASSESS = ("none", "log", "reward")
+ASSESS = ("none", "log", "train", "reward")
 REVISE = ("none", "log", "train")
 
 
@@ -40,11 +40,13 @@ class SelfImproving:
     updates: int = 4
     """Updates a generation, each from tasks and answers of its own."""
     assess: str = "none"
-    """Whether the policy is asked if its answers are right: "none", "log", or "reward": that pays in the verifier's
-    place, and is refused where it is no better than chance."""
+    """Whether the policy is asked if its answers are right: "none"; "log" measures what its word is worth, and changes
+    nothing; "train" has it learn the verifier's verdicts too, which at first costs it right answers; "reward" pays by
+    its word in the verifier's place, and is refused where that tells answers to a task apart no better than chance."""
     revise: str = "none"
     """Whether each answer is followed by a second one that sees the first and the policy's verdict on it: "none";
-    "log" measures what that gains; "train" learns from it too, each second answer against the others to its task."""
+    "log" measures what that gains, and changes nothing; "train" learns from it too, each second answer against the
+    others to its task."""
     kl: float = 0.0
     """Weight of the KL to the learner's reference, in rewards a nat; the learner must have one then."""
     name: str = "self-improving"
@@ -75,54 +77,67 @@ class SelfImproving:
             tasks = round.curriculum.mixed(round.weights, self.prompts, number=(round.generation << 8) + n)
             groups = round.desk.ask(round.agent, tasks, samples=self.samples, seed=round.seed + n)
             answers = [answer for group in groups for answer in group]
-            rewards, found = self._rewards(round, answers)
+            # All is asked before the update, so that what is compared is of one policy.
+            own, again = self._asked(round, answers, n)
             if n == 0:
-                experience.metrics |= {"train_accuracy": float(np.mean([a.score for a in answers])), **found}
-            varied: Filter[tuple[Answer, float]] = each("all answers to it did alike", lambda item: item[1] != 0.0)
-            left = refine(zip(answers, _compared(rewards, self.samples), strict=True), [varied], experience.funnel)
-            right = [a for a, gain in left if gain > 0]
-            round.archive.add(
-                kept_of(
-                    a.reply,
-                    round.desk.prompt(a.task),
-                    method=self.name,
-                    generation=round.generation,
-                    task=a.task,
-                    why="better than the others",
-                )
-                for a in right
-            )
-            if left:
-                yield step(PolicyGradient(kl=self.kl), [Sample(answer.reply, gain) for answer, gain in left])
-            if self.revise != "none":
-                yield from self._revised(round, answers, n, experience)
-            if self.assess != "none":
+                experience.metrics |= self._measured(answers, own, again)
+            if self.assess == "reward":
+                _check(self._discernment(own, answers))
+            rewards = own if self.assess == "reward" else [a.score for a in answers]
+            yield from self._practise(round, answers, rewards, experience.funnel)
+            if self.revise == "train":
+                compared = zip(again, _compared([a.score for a in again], self.samples), strict=True)
+                if left := [Sample(a.reply, gain) for a, gain in compared if gain]:
+                    yield step(PolicyGradient(kl=self.kl), left)
+            if self.assess == "train":
                 yield step(Imitation(), [Weighted(r, 1.0) for r in verdicts(round.agent, round.desk, answers)])
 
-    def _revised(self, round: Round, answers: Sequence[Answer], n: int, experience: Experience) -> Iterator[Step]:
-        again = revise(round.agent, round.desk, answers, seed=round.seed + n + 53)
-        scores = [a.score for a in again]
-        if n == 0:
-            gains = np.array([new - old.score for new, old in zip(scores, answers, strict=True)])
+    def _asked(self, round: Round, answers: Sequence[Answer], n: int) -> tuple[list[float], list[Answer]]:
+        """Return what the policy says of its answers, and its second tries; nothing where nobody will look at it."""
+        is_assessed = self.assess == "reward" or (n == 0 and self.assess != "none")
+        is_revised = self.revise == "train" or (n == 0 and self.revise != "none")
+        return (
+            assess(round.agent, round.desk, answers) if is_assessed else [],
+            revise(round.agent, round.desk, answers, seed=round.seed + n + 53) if is_revised else [],
+        )
+
+    def _measured(self, answers: Sequence[Answer], own: Sequence[float], again: Sequence[Answer]) -> dict[str, float]:
+        found = {"train_accuracy": float(np.mean([a.score for a in answers]))}
+        if own:
+            worth = calibration(own, [a.is_right for a in answers])
+            found |= {"assessment_auroc": worth.auroc, "assessment_ece": worth.ece}
+            apart = self._discernment(own, answers)
+            found |= {"assessment_within": apart.auroc, "assessment_error": apart.error}
+        if again:
+            gains = np.array([new.score - old.score for new, old in zip(again, answers, strict=True)])
             # Answers to one task hang together, so tasks are counted.
             by_task = gains.reshape(-1, self.samples).mean(1)
             error = float(by_task.std(ddof=1) / np.sqrt(len(by_task))) if len(by_task) > 1 else 0.0
-            experience.metrics |= {"revision_gain": float(gains.mean()), "revision_error": error}
-        compared = zip(again, _compared(scores, self.samples), strict=True)
-        if self.revise == "train" and (left := [Sample(a.reply, gain) for a, gain in compared if gain]):
-            yield step(PolicyGradient(kl=self.kl), left)
+            found |= {"revision_gain": float(gains.mean()), "revision_error": error}
+        return found
 
-    def _rewards(self, round: Round, answers: Sequence[Answer]) -> tuple[list[float], dict[str, float]]:
-        """Return what each answer is paid, and how much the policy's own assessment is worth."""
-        scores = [answer.score for answer in answers]
-        if self.assess == "none":
-            return scores, {}
-        own = assess(round.agent, round.desk, answers)
-        found = calibration(own, [answer.is_right for answer in answers])
-        if self.assess == "reward":
-            _check(found)
-        metrics = {"assessment_auroc": found.auroc, "assessment_ece": found.ece}
-        return (own if self.assess == "reward" else scores), metrics
+    def _discernment(self, own: Sequence[float], answers: Sequence[Answer]) -> Discernment:
+        return discernment(own, [a.is_right for a in answers], self.samples)
+
+    def _practise(
+        self, round: Round, answers: Sequence[Answer], rewards: Sequence[float], funnel: Funnel
+    ) -> Iterator[Step]:
+        varied: Filter[tuple[Answer, float]] = each("all answers to it did alike", lambda item: item[1] != 0.0)
+        left = refine(zip(answers, _compared(rewards, self.samples), strict=True), [varied], funnel)
+        round.archive.add(
+            kept_of(
+                a.reply,
+                round.desk.prompt(a.task),
+                method=self.name,
+                generation=round.generation,
+                task=a.task,
+                why="better than the others",
+            )
+            for a, gain in left
+            if gain > 0
+        )
+        if left:
+            yield step(PolicyGradient(kl=self.kl), [Sample(answer.reply, gain) for answer, gain in left])
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: what lasts is in the loop's weights."""
@@ -140,9 +155,9 @@ def _compared(rewards: Sequence[float], samples: int) -> Iterator[float]:
             yield reward - (sum(group) - reward) / (len(group) - 1)
 
 
-def _check(found: Calibration) -> None:
+def _check(found: Discernment) -> None:
     if not found.is_informative:
         raise ValueError(
-            "the policy cannot tell its right answers from its wrong ones (AUROC "
-            f"{found.auroc:.3f} +- {found.error:.3f}), so its own word is no reward; take assess='log' until it can"
+            "the policy cannot tell its right answers from its wrong ones (AUROC within a task "
+            f"{found.auroc:.3f} +- {found.error:.3f}), so its own word is no reward; take assess='train' until it can"
         )

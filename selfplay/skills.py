@@ -154,15 +154,24 @@ def probe(
 
 
 def weights_of(
-    scores: Scores, best: Mapping[Skill, float], *, bonus: float = 1.0, floor: float = 0.02
+    scores: Scores,
+    best: Mapping[Skill, float],
+    *,
+    latest: Scores | None = None,
+    bonus: float = 1.0,
+    floor: float = 0.02,
 ) -> dict[Skill, float]:
     """Return how often each skill is to be trained: p (1 - p), more where it has dropped, and never nothing.
 
     p (1 - p) is largest where half the answers are right and 0 where nothing can be learned yet or any more; `bonus`
-    weighs how far a skill lies below its `best`, so that what is being forgotten is trained again. They sum to 1.
+    weighs how far a skill lies below its `best` in the `latest` candidate, so that what is being forgotten is trained
+    again. Where there is none, the scores are the latest. They sum to 1.
     """
+    latest = scores if latest is None else latest
     raw = {
-        skill: floor + (p := scores.accuracy(skill)) * (1 - p) + bonus * max(best.get(skill, p) - p, 0.0)
+        skill: floor
+        + (p := scores.accuracy(skill)) * (1 - p)
+        + bonus * max(best.get(skill, 0.0) - latest.accuracy(skill), 0.0)
         for skill in scores.right
     }
     whole = sum(raw.values())

@@ -147,3 +147,12 @@ def test_a_folder_that_holds_something_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(FileExistsError, match="is not empty; choose another --out"):
         EvolveRun(replace(SHORT, out=str(tmp_path)), say=lambda text: None)
+
+
+def test_labelled_tasks_have_a_learning_rate_of_their_own_and_the_probe_samples(tmp_path: Path) -> None:
+    settings = replace(SHORT, seed_lr=1e-2, lr=1e-4, probe_samples=3, out=str(tmp_path / "run"))
+    whole = EvolveRun(settings, say=lambda text: None)
+    assert [whole.learner.lr for _ in whole.prepare()] == [1e-2] * SHORT.seed_steps
+    assert whole.learner.lr == 1e-4
+    begun = next(whole.evolve())
+    assert {len(task) for tasks in begun.after.right.values() for task in tasks} == {3}

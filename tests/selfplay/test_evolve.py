@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from sparring.agents import LanguageModelAgent, Prompt, Reply, ScriptedAgent, tiny_agent
 from sparring.envs import make, programs
@@ -17,7 +18,7 @@ from sparring.envs.tasks import make_family
 from sparring.selfplay import Learner, make_rule
 from sparring.selfplay.answering import Answer, Desk, majority, pass_at, voting_gain
 from sparring.selfplay.archive import Archive, kept_of
-from sparring.selfplay.assessment import assess, calibration, question, revise, second, verdicts
+from sparring.selfplay.assessment import assess, calibration, discernment, question, revise, second, verdicts
 from sparring.selfplay.ensemble import Ensemble
 from sparring.selfplay.evolve import Experience, GenerationReport, Round, Snapshot, autonomy, draw_method, evolve, step
 from sparring.selfplay.funnel import Filter, Funnel, at_most, each, refine, unique
@@ -260,13 +261,31 @@ def test_a_seeded_bad_update_is_rolled_back_to_the_bit(desk: Desk, curriculum: C
 
 
 def test_the_evaluation_writes_the_next_objective(desk: Desk, curriculum: Curriculum) -> None:
+    """The first objective too: what the policy can do before the first generation is known."""
     teacher = Teacher()
     found = run(desk, curriculum, teacher, generations=2)
-    assert teacher.seen[0].weights == {ADD: 0.5, COPY: 0.5}
-    assert teacher.seen[1].weights == found[1].weights == weights_of(found[1].after, {}, bonus=1.0)
+    first = {s: found[0].after.accuracy(s) for s in curriculum.skills}
+    assert found[0].progress.best == first
+    assert teacher.seen[0].weights == found[0].weights == weights_of(found[0].after, {}, bonus=1.0)
+    best = {s: max(first[s], found[1].before.accuracy(s), found[1].after.accuracy(s)) for s in curriculum.skills}
+    assert teacher.seen[1].weights == found[1].weights == weights_of(found[1].after, best, bonus=1.0)
     fixed = Teacher()
     run(desk, curriculum, fixed, generations=2, is_adaptive=False)
-    assert fixed.seen[1].weights == {ADD: 0.5, COPY: 0.5}
+    assert fixed.seen[0].weights == fixed.seen[1].weights == {ADD: 0.5, COPY: 0.5}
+
+
+def test_what_a_candidate_forgot_weighs_more_though_it_was_rolled_back(desk: Desk, curriculum: Curriculum) -> None:
+    """By the scores of the policy, which are as before, the next objective would be the one that made it forget."""
+    teacher = Teacher(bad=[2])
+    found = run(desk, curriculum, teacher, generations=3, gate=Gate(margin=0.05))
+    rolled = found[2]
+    assert not rolled.admission.accepted
+    forgot = max(curriculum.skills, key=lambda s: rolled.before.accuracy(s) - rolled.after.accuracy(s))
+    assert rolled.before.accuracy(forgot) - rolled.after.accuracy(forgot) > 0.2
+    wanted = weights_of(rolled.before, rolled.progress.best, latest=rolled.after)
+    assert teacher.seen[2].weights == rolled.weights == wanted
+    assert rolled.weights[forgot] > weights_of(rolled.before, rolled.progress.best, bonus=1.0)[forgot]
+    assert all(rolled.progress.best[s] >= rolled.before.accuracy(s) for s in curriculum.skills)
 
 
 def test_a_snapshot_can_be_gone_back_to_twice(desk: Desk, curriculum: Curriculum) -> None:
@@ -394,10 +413,25 @@ def test_calibration_by_hand() -> None:
     assert found.auroc == pytest.approx(3.5 / 4)
     assert calibration([0.95] * 20, [True] * 19 + [False]).ece == pytest.approx(0.0, abs=1e-9)
     assert calibration([0.95] * 20, [False] * 20).ece == pytest.approx(0.95)
-    assert not calibration([0.5] * 50, [True, False] * 25).is_informative
-    assert calibration([0.9] * 25 + [0.1] * 25, [True] * 25 + [False] * 25).is_informative
     with pytest.raises(ValueError, match="at least one"):
         calibration([], [])
+
+
+def test_only_answers_to_one_task_are_told_apart() -> None:
+    """Two kinds of tasks by hand: of four pairs in one three are in order, of three in the other one and a half."""
+    right, assessed = [True, True, False, False, True, False, False, False], [0.9, 0.3, 0.5, 0.2, 0.5, 0.2, 0.9, 0.5]
+    found = discernment(assessed * 4, right * 4, 4)
+    assert found.auroc == pytest.approx((3 / 4 + 1.5 / 3) / 2)
+    assert found.error == pytest.approx(np.std([0.75, 0.5] * 4, ddof=1) / math.sqrt(8))
+    assert discernment(assessed * 3, right * 3, 4).error == math.inf
+    # Yes to all answers of an easy task, no to those of a hard one: good over all answers, worth nothing as a reward.
+    by_task, right = [0.9] * 4 + [0.1] * 4, [True, True, True, False, True, False, False, False]
+    assert calibration(by_task, right).auroc == pytest.approx(0.75)
+    assert discernment(by_task * 20, right * 20, 4).auroc == 0.5
+    assert not discernment(by_task * 20, right * 20, 4).is_informative
+    # Nothing is known where all answers to each task did alike.
+    assert not discernment(([0.9] * 4 + [0.1] * 4) * 20, ([True] * 4 + [False] * 4) * 20, 4).is_informative
+    assert discernment([0.9, 0.1, 0.8, 0.3] * 4, [True, False] * 8, 2).is_informative
 
 
 def test_a_policy_learns_to_tell_its_answers_apart_and_may_then_pay_itself(desk: Desk, curriculum: Curriculum) -> None:
@@ -419,7 +453,42 @@ def test_ones_own_word_is_no_reward_where_it_says_nothing(desk: Desk, curriculum
 def test_self_improving_reinforces_what_did_better_than_the_others(desk: Desk, curriculum: Curriculum) -> None:
     (_, report) = run(desk, curriculum, SelfImproving(prompts=8, samples=4, updates=2, assess="log"), generations=1)
     assert report.funnel["came"] == 2 * 8 * 4
-    assert {"train_accuracy", "assessment_auroc", "assessment_ece"} <= report.metrics.keys()
+    assert {"train_accuracy", "assessment_auroc", "assessment_within", "assessment_ece"} <= report.metrics.keys()
+
+
+def weights_after(desk: Desk, curriculum: Curriculum, **settings: Any) -> tuple[GenerationReport, torch.Tensor]:
+    agent = tiny(desk)
+    learner = Learner(agent, lr=2e-2, betas=(0.9, 0.99))
+    shown = [desk.demonstrate(agent, t) for s in curriculum.skills for t in curriculum.draw(s, 32, stream=TRAIN)]
+    for _ in range(40):
+        learner.imitate(shown)
+    learner.lr = 1e-3
+    method = SelfImproving(prompts=16, samples=4, updates=3, **settings)
+    *_, last = evolve(agent, learner, method, curriculum, generations=2, probe_tasks=8, hidden_tasks=4)
+    return last, torch.cat([p.detach().flatten() for p in agent.model.parameters()])
+
+
+def test_what_is_logged_does_not_change_the_policy(desk: Desk, curriculum: Curriculum) -> None:
+    """`log` used to imitate the verifier's verdicts: the gate rolled back nearly every generation that had to learn to
+    answer such questions, and a run with it went nowhere."""
+    plain, weights = weights_after(desk, curriculum)
+    assert plain.metrics["updates"] == 3
+    logged, same = weights_after(desk, curriculum, assess="log", revise="log")
+    assert torch.equal(weights, same)
+    assert logged.metrics.keys() - plain.metrics.keys() == {
+        "assessment_auroc",
+        "assessment_within",
+        "assessment_error",
+        "assessment_ece",
+        "revision_gain",
+        "revision_error",
+    }
+
+
+def test_verdicts_that_are_trained_do(desk: Desk, curriculum: Curriculum) -> None:
+    trained, weights = weights_after(desk, curriculum, assess="train")
+    assert trained.metrics["updates"] == 2 * 3
+    assert not torch.equal(weights_after(desk, curriculum)[1], weights)
 
 
 # Self-Instruct.
