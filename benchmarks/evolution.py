@@ -5,7 +5,7 @@
     python benchmarks/evolution.py --figures              # writes the tables and the picture again from the store
 
 A run that is in the store with the same arms and settings is not run again, so what was interrupted goes on where it
-was. Every run is one process with one thread.
+was. A run has one thread of one process.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def report(records: Sequence[Record]) -> str:
         "",
         "Made by `python benchmarks/evolution.py`. Accuracy on a hidden test of fresh tasks, at the last generation;",
         "mean over seeds and its 95 % interval (Student's t). Differences are of runs of one seed, which begin alike.",
-        "Seconds are CPU seconds of one core a run, start and tests included.",
+        "Seconds are CPU seconds of one core a run, tests included; a start that arms share counts in one of them.",
     ]
     for name, trial in TRIALS.items():
         arms = by_arm(records, name)
@@ -188,8 +188,8 @@ def main() -> None:
         if options.arms is None or arm in options.arms
     ]
     left = [] if options.figures else [job for job in jobs if not store.has(job)]
-    # A process a run, so that no run's state is another's.
-    with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=1) as pool:
+    # A process does several runs, one after another: those of a seed begin with the same policy, trained once.
+    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         for record in pool.imap_unordered(one_run, left, chunksize=1):
             store.add(record)
             begun, ended = record["curve"][0]["mean"], record["curve"][-1]["mean"]

@@ -72,9 +72,9 @@ class EvolveSettings:
     threshold: float = setting(0.5, "of that filter")
     members: int = setting(3, "of an ensemble: generations whose policies vote")
     cap: int = setting(1, "of self-training: most answers kept a prompt")
-    learn: str = setting("imitate", "of self-training: imitate, reinforce or prefer")
+    learn: str = setting("imitate", "of self-training: imitate, reinforce or prefer; of self-instruct: not prefer")
     restart: bool = setting(False, "of self-training: train from the first policy in every generation")
-    steps: int = setting(100, "of self-training: steps of imitation a generation")
+    steps: int = setting(100, "of self-training and self-instruct: steps of imitation a generation")
     batch: int = setting(64, "of imitation: samples a step")
     updates: int = setting(4, "of self-improving and self-play: updates a generation")
     assess: str = setting("none", "of self-improving: none, log or reward")
@@ -293,6 +293,9 @@ def make_methods(settings: EvolveSettings, curriculum: Curriculum) -> dict[str, 
             novelty=s.novelty,
             band=(s.band_low, s.band_high),
             reward=s.reward,
+            learn="reinforce" if s.learn == "reinforce" else "imitate",
+            steps=s.steps,
+            batch=s.batch,
         ),
         "self-improving": lambda: SelfImproving(
             prompts=s.prompts, samples=s.samples, updates=s.updates, assess=s.assess, revise=s.revise
