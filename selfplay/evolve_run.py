@@ -165,10 +165,12 @@ class EvolveRun:
         s = self.settings
         tasks = self.curriculum.mixed(dict.fromkeys(self.curriculum.skills, 1.0), s.seed_tasks, number=SEEDS)
         self.archive.add(seed_data(tasks, self.desk, self.agent))
+        steps = imitation_steps(self.archive, s.seed, s.seed_steps, s.batch)
         for method, _ in self.methods.values():
             if isinstance(method, SelfInstruct):
                 self.archive.add(method.demonstrations(self.agent, self.curriculum.families, seed=s.seed))
-        for take in imitation_steps(self.archive, s.seed, s.seed_steps, s.batch):
+                steps = method.imitation(self.archive, s.seed, s.seed_steps)
+        for take in steps:
             yield take(self.learner)["loss"]
 
     def evolve(self) -> Iterator[GenerationReport]:
