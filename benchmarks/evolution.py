@@ -28,6 +28,8 @@ T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t of 95 %, two-sided, by number of seeds."""
 SEEDS = (0, 1, 2, 3, 4)
 Record = dict[str, Any]
+LIKE, OUTSIDE = "dropped: it is like one in the pool", "dropped: the solver always or never succeeds"
+"""Of a funnel of proposals, see `SelfInstruct`."""
 
 
 def one_run(job: tuple[str, str, int]) -> Record:
@@ -109,7 +111,7 @@ def report(records: Sequence[Record]) -> str:
                 f"Not finished: {sum(map(len, arms.values()))} of {wanted} runs, of which nothing is claimed yet."
             ]
             continue
-        lines += _table(trial, arms)
+        lines += [*_table(trial, arms), *_proposals(arms)]
         if trial.votes:
             gains = {r["seed"]: r["voting_gain"] for runs in arms.values() for r in runs}
             lines += ["", f"At the start maj@8 less pass@1 is {said(list(gains.values()))}."]
@@ -141,6 +143,20 @@ def _table(trial: Trial, arms: Mapping[str, Sequence[Record]]) -> list[str]:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def _proposals(arms: Mapping[str, Sequence[Record]]) -> list[str]:
+    """Return what became of proposals, in the arms that have any."""
+    rows = []
+    for arm, runs in arms.items():
+        first, last = ([r["curve"][at] for r in runs] for at in (1, -1))
+        if any("valid" not in g for g in first):
+            continue
+        shares = [[g["funnel"][key] / g["funnel"]["came"] for g in last] for key in (LIKE, OUTSIDE, "kept")]
+        valid = [said([g["valid"] for g in some]) for some in (first, last)]
+        rows.append(f"| {' | '.join([arm, *valid, *map(said, shares)])} |")
+    heads = ["proposals", "valid, first generation", "last", "like one in the pool", "outside the band", "kept"]
+    return ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows] if rows else []
 
 
 def lost(curve: Sequence[Mapping[str, Any]]) -> float:
