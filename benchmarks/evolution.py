@@ -5,7 +5,7 @@
     python benchmarks/evolution.py --figures              # writes the tables and the picture again from the store
 
 A run that is in the store is not run again, so what was interrupted goes on where it was; whoever changes the settings
-of a trial takes its runs out of the store. Every run is one process with one thread.
+of a trial takes its runs out of the store. A run has one thread of one process.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t of 95 %, two-sided, by number of seeds."""
 SEEDS = (0, 1, 2, 3, 4)
 Record = dict[str, Any]
+LIKE, OUTSIDE = "dropped: it is like one in the pool", "dropped: the solver always or never succeeds"
+"""Of a funnel of proposals, see `SelfInstruct`."""
 
 
 def one_run(job: tuple[str, str, int]) -> Record:
@@ -98,7 +100,7 @@ def report(records: Sequence[Record]) -> str:
         "",
         "Made by `python benchmarks/evolution.py`. Accuracy on a hidden test of fresh tasks, at the last generation;",
         "mean over seeds and its 95 % interval (Student's t). Differences are of runs of one seed, which begin alike.",
-        "Seconds are CPU seconds of one core a run, start and tests included.",
+        "Seconds are CPU seconds of one core a run, tests included; a start that arms share counts in one of them.",
     ]
     for name, trial in TRIALS.items():
         arms = by_arm(records, name)
@@ -109,7 +111,7 @@ def report(records: Sequence[Record]) -> str:
                 f"Not finished: {sum(map(len, arms.values()))} of {wanted} runs, of which nothing is claimed yet."
             ]
             continue
-        lines += _table(trial, arms)
+        lines += [*_table(trial, arms), *_proposals(arms)]
         if trial.bad:
             lines += ["", *_rolled_back(trial, arms)]
         if trial.votes:
@@ -160,6 +162,20 @@ def _rolled_back(trial: Trial, arms: Mapping[str, Sequence[Record]]) -> list[str
     return lines
 
 
+def _proposals(arms: Mapping[str, Sequence[Record]]) -> list[str]:
+    """Return what became of proposals, in the arms that have any."""
+    rows = []
+    for arm, runs in arms.items():
+        first, last = ([r["curve"][at] for r in runs] for at in (1, -1))
+        if any("valid" not in g for g in first):
+            continue
+        shares = [[g["funnel"][key] / g["funnel"]["came"] for g in last] for key in (LIKE, OUTSIDE, "kept")]
+        valid = [said([g["valid"] for g in some]) for some in (first, last)]
+        rows.append(f"| {' | '.join([arm, *valid, *map(said, shares)])} |")
+    heads = ["proposals", "valid, first generation", "last", "like one in the pool", "outside the band", "kept"]
+    return ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows] if rows else []
+
+
 def lost(curve: Sequence[Mapping[str, Any]]) -> float:
     """Return by how much the skill that dropped most is below its start."""
     start, end = curve[0]["skills"], curve[-1]["skills"]
@@ -207,8 +223,8 @@ def main() -> None:
         if options.arms is None or arm in options.arms
     ]
     left = [] if options.figures else [job for job in jobs if not store.has(job)]
-    # A process a run, so that no run's state is another's.
-    with multiprocessing.get_context("spawn").Pool(options.jobs, maxtasksperchild=1) as pool:
+    # A process does several runs, one after another: those of a seed begin with the same policy, trained once.
+    with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         for record in pool.imap_unordered(one_run, left, chunksize=1):
             store.add(record)
             begun, ended = record["curve"][0]["mean"], record["curve"][-1]["mean"]

@@ -8,26 +8,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from evolution_tasks import random_tasks
 
 from sparring.agents import LanguageModelAgent, tiny_agent
 from sparring.envs.contest import Contest
 from sparring.envs.proposer import Proposer
 from sparring.envs.tasks import Task
-from sparring.selfplay.advantage import Sample
 from sparring.selfplay.answering import Answer, Desk, voting_gain
 from sparring.selfplay.archive import Archive
-from sparring.selfplay.evolve import Experience, GenerationReport, Method, Round, evolve, step
+from sparring.selfplay.evolve import Experience, GenerationReport, Method, Round, Snapshot, evolve
 from sparring.selfplay.gate import Gate
 from sparring.selfplay.learner import Learner, Report
-from sparring.selfplay.policy_gradient import PolicyGradient
 from sparring.selfplay.self_improving import SelfImproving
-from sparring.selfplay.self_instruct import SelfInstruct
+from sparring.selfplay.self_instruct import SelfInstruct, right_answers
 from sparring.selfplay.self_training import SelfTraining, imitation_steps, seed_data
 from sparring.selfplay.skills import HIDDEN, Curriculum, read_skill
 
 SEEDS = 1 << 20
 """Number of the draw that labelled tasks come from; training never comes so far."""
 Curve = list[dict[str, Any]]
+STARTED: dict[str, tuple[Any, Any]] = {}
+"""Weights and state of the last policy that was started, by how."""
 
 
 @dataclass(kw_only=True)
@@ -91,36 +92,33 @@ def spoil(learner: Learner, size: float, seed: int) -> Report:
 
 @dataclass(kw_only=True)
 class Solving:
-    """The solver's side of Self-Instruct alone, on tasks from elsewhere; as many of them, and as many answers."""
+    """The solver's side of Self-Instruct alone, on tasks from elsewhere: as many, as many answers, as many steps."""
 
     source: str
-    """"seed": the seed pool again; "random": valid tasks at random; "oracle": those among them that are in the band."""
-    seeds: Sequence[Task]
-    tasks: int = 128
+    """"seed": no more tasks; "random": valid ones at random; "oracle": the test's own kind, those in the band."""
+    tasks: int
+    steps: int
     samples: int = 8
+    batch: int = 64
+    band: tuple[float, float] = (0.0, 1.0)
     name: str = "solving"
     modules: Mapping[str, str] = field(default_factory=dict)
 
     def gather(self, round: Round) -> Experience:
-        groups = list(self._groups(round))
-        items = [
-            Sample(answer.reply, answer.score - (sum(a.score for a in group) - answer.score) / (len(group) - 1))
-            for group in groups
-            for answer in group
-        ]
-        return Experience([step(PolicyGradient(), items)] if items else [], metrics={"solved": rightness(groups)})
+        groups = round.desk.ask(round.agent, self._drawn(round), samples=self.samples, seed=round.seed + 17)
+        kept = [group for group in groups if self.band[0] <= rightness([group]) <= self.band[1]]
+        round.archive.add(right_answers(kept, round, name=self.name, why=self.source))
+        steps = imitation_steps(round.archive, round.seed, self.steps, self.batch, role="solver")
+        return Experience(steps, metrics={"solved": rightness(groups)})
 
-    def _groups(self, round: Round) -> Iterator[list[Answer]]:
-        rng = np.random.Generator(np.random.Philox(key=[round.seed, 29]))
-        if self.source == "seed":
-            drawn = [self.seeds[i] for i in rng.permutation(len(self.seeds))[: self.tasks]]
-        else:
-            count = self.tasks * (4 if self.source == "oracle" else 1)
-            drawn = round.curriculum.mixed(round.weights, count, number=round.generation)
-        groups = round.desk.ask(round.agent, drawn, samples=self.samples, seed=round.seed + 17)
+    def _drawn(self, round: Round) -> list[Task]:
         if self.source == "oracle":
-            groups = [group for group in groups if 0.25 <= rightness([group]) <= 0.75]
-        yield from groups[: self.tasks]
+            return round.curriculum.mixed(round.weights, self.tasks, number=round.generation)
+        if self.source == "seed":
+            return []
+        rng = np.random.Generator(np.random.Philox(key=[round.seed, 29]))
+        (skill,) = round.curriculum.skills
+        return random_tasks(round.curriculum.families[skill.family], skill.level, self.tasks, rng)
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -169,9 +167,23 @@ class Start:
         archive.add(seed_data(tasks, Desk(curriculum.families.values()), agent))
         if self.proposes:
             archive.add(SelfInstruct(seeds=tasks).demonstrations(agent, curriculum.families, seed=seed))
-        for take in imitation_steps(archive, seed, self.steps, self.batch):
-            take(learner)
+        self._train(learner, archive, tasks, seed)
         return agent, learner, curriculum, archive
+
+    def _train(self, learner: Learner, archive: Archive, tasks: Sequence[Task], seed: int) -> None:
+        """Imitate, or take the weights of the last policy that began so: arms of one seed begin alike."""
+        key = repr((self, seed))
+        if key in STARTED:
+            learner.load(*STARTED[key])
+            return
+        steps = imitation_steps(archive, seed, self.steps, self.batch)
+        if self.proposes:
+            steps = SelfInstruct(seeds=tasks, proposing=3).imitation(archive, seed, self.steps)
+        for take in steps:
+            take(learner)
+        begun = Snapshot(learner)
+        STARTED.clear()
+        STARTED[key] = begun.tensors, begun.state
 
     def tasks(self, curriculum: Curriculum) -> list[Task]:
         """Return the labelled tasks that a policy begins with."""
@@ -313,36 +325,56 @@ IMPROVING = Trial(
 )
 
 
+TASKS, STEPS, BAND = 600, 60, (0.1, 0.9)
+"""Of Self-Instruct and its controls: proposals and steps a generation, and the band: one to seven right of eight."""
+
+
 def instructed(**settings: Any) -> Callable[[Sequence[Task]], Method]:
-    """Return a maker of Self-Instruct."""
-    return lambda seeds: SelfInstruct(seeds=seeds, proposals=128, **settings)
+    """Return a maker of Self-Instruct. Copies are told by their solution alone, unless `novelty` says otherwise."""
+    told = {"proposals": TASKS, "steps": STEPS, "proposing": 4, "novelty": 1.0, "band": BAND, **settings}
+    return lambda seeds: SelfInstruct(seeds=seeds, **told)
 
 
-def instruct(skill: str, what: str, **start: Any) -> Trial:
-    """Return the trial of Self-Instruct on one skill."""
+def solving(source: str, **settings: Any) -> Callable[[Sequence[Task]], Method]:
+    """Return a maker of a control of it."""
+    return lambda seeds: Solving(source=source, tasks=TASKS, steps=STEPS, **settings)
+
+
+def instruct(what: str, more: Mapping[str, Callable[[Sequence[Task]], Method]], start: Start) -> Trial:
+    """Return the trial of Self-Instruct on one skill, with `more` arms."""
     return Trial(
         title=f"Self-Instruct on {what}",
         claim="held-out accuracy above the seed data alone and above random valid proposals",
-        start=Start(skills=(skill,), proposes=True, **start),
-        generations=15,
-        lr=1e-3,
+        start=start,
+        generations=3,
         arms={
             "self-instruct": instructed(),
-            "seed tasks only": lambda seeds: Solving(source="seed", seeds=seeds),
-            "random valid tasks": lambda seeds: Solving(source="random", seeds=seeds),
-            "oracle curriculum": lambda seeds: Solving(source="oracle", seeds=seeds),
-            "paid for what is unsolved": instructed(reward="adversarial"),
-            "the same without the validity gate": instructed(reward="adversarial", is_gated=False),
-            "no novelty": instructed(novelty=1.0),
+            "seed data only": solving("seed"),
+            "random valid tasks": solving("random"),
+            "oracle curriculum": solving("oracle", band=BAND),
+            "no novelty": instructed(novelty=None),
             "no band": instructed(band=(0.0, 1.0)),
+            **more,
         },
-        shared={"hidden_tasks": 300, "probe_tasks": 8},
+        shared={"hidden_tasks": 300, "probe_tasks": 8, "gate": None},
     )
 
 
 TRIALS: dict[str, Trial] = {
     "addition": ADDITION,
     "improving": IMPROVING,
-    "expressions": instruct("arithmetic-1", "sums and differences", labelled=60, steps=120, max_new_tokens=12),
-    "programs": instruct("deduction-0", "list programs", labelled=200, steps=200, max_new_tokens=24),
+    "expressions": instruct(
+        "sums of two digits",
+        {"band of 0.25 to 0.75": instructed(band=(0.25, 0.75))},
+        Start(skills=("addition-1",), labelled=800, steps=400, proposes=True),
+    ),
+    "programs": instruct(
+        "list programs",
+        {
+            "ROUGE-L at most 0.7": instructed(novelty=0.7),
+            "paid for what is unsolved": instructed(reward="adversarial"),
+            "the same without the validity gate": instructed(reward="adversarial", is_gated=False),
+        },
+        Start(skills=("list_programs-0",), labelled=800, steps=250, max_new_tokens=16, proposes=True),
+    ),
 }

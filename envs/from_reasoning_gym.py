@@ -2,7 +2,8 @@
 
 Chosen: an item is generated anew from its seed whenever it is verified, so a task stays a small value; the library's
 own verifier scores, behind a fence that keeps the global generators as they were and keeps answers that it would
-evaluate as code from it. Left out: `composite`, which is made of others, and the library's own training loop.
+evaluate as code from it. A proposer chooses steps of the library's own curriculum and the number of an item, no values
+that the library has not. Left out: `composite`, which is made of others, and the library's own training loop.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import numpy as np
 
 from .contest import Contest
 from .game import near
-from .tasks import Task, TaskFamily
+from .tasks import Malformed, Task, TaskFamily
 
 EXCLUDED = {
     "composite": "it is made of other generators; name those, a game takes several tasks",
@@ -48,6 +49,12 @@ _FORMULAS = {"simple_integration", "intermediate_integration", "polynomial_multi
 MOST_QUESTION = 14_000
 """Characters of a question; items with longer ones are drawn again."""
 _TRIES = 20
+MOST_ITEMS = 1 << 31
+"""Items have numbers below this: the library's seeds."""
+Choice = tuple[tuple[str, int], ...]
+"""Parameters of a generator's curriculum, each with its step."""
+_ITEM = re.compile(r"[0-9]{1,10}")
+_PARAMETER = re.compile(r"\s*(\w{1,60})\s+([0-9]{1,3})\s*")
 _SPACES = {"\t": "    ", "\u2028": "\n", "\u2029": "\n"}
 
 
@@ -66,22 +73,27 @@ class ReasoningGym(TaskFamily):
             raise ValueError(f"reasoning-gym has no generator {name!r}.{near(name, known)}")
         self.generator = name
         self.name = f"reasoning_gym/{name}"
-        self.levels = 1 + _curriculum_levels(name)
+        self.parameters = _parameters(name)
+        self.levels = 1 + max(self.parameters.values(), default=0)
 
     def draw(self, rng: np.random.Generator, level: int) -> Task:
         self.check_level(level)
         for _ in range(_TRIES):
-            task = self._task(int(rng.integers(1 << 31)), level)
+            task = self._task(int(rng.integers(MOST_ITEMS)), level, self._choice(level))
             if task is not None:
                 return task
         raise ValueError(
             f"{self.name} makes no item of level {level} below {MOST_QUESTION} characters; lower the level"
         )
 
-    def _task(self, seed: int, level: int) -> Task | None:
+    def _choice(self, level: int) -> Choice:
+        """Return the step of each parameter at a level: its last one where it has no more; none at level 0."""
+        return tuple((name, min(level, steps) - 1) for name, steps in self.parameters.items()) if level else ()
+
+    def _task(self, seed: int, level: int, choice: Choice, *chosen: str) -> Task | None:
         """Return the task of a seed, or None where the library makes none, or one too long to be shown."""
         try:
-            _, entry = _item(self.generator, level, seed)
+            _, entry = _item(self.generator, choice, seed)
         except (AssertionError, ValueError):
             # Some curricula go further than their generators.
             return None
@@ -94,8 +106,8 @@ class ReasoningGym(TaskFamily):
             level=level,
             prompt=question,
             key="" if answer is None else _printable(str(answer)),
-            data=(str(seed),),
-            source="reasoning-gym",
+            data=(str(seed), *chosen),
+            source="proposer" if chosen else "reasoning-gym",
         )
 
     def verify(self, task: Task, answer: str) -> float:
@@ -105,7 +117,7 @@ class ReasoningGym(TaskFamily):
         elif not harmless(self.generator, answer):
             return 0.0
         seed = int(task.data[0])
-        dataset, entry = _item(self.generator, task.level, seed)
+        dataset, entry = _item(self.generator, self._chosen(task), seed)
         try:
             with fenced(seed):
                 score = float(dataset.score_answer(answer, entry))
@@ -116,6 +128,50 @@ class ReasoningGym(TaskFamily):
 
     def solve(self, task: Task) -> str | None:
         return task.key or None
+
+    def _chosen(self, task: Task) -> Choice:
+        return self._read(task.data[1], task.level) if len(task.data) > 1 else self._choice(task.level)
+
+    def propose(self, text: str, level: int) -> Task:
+        self.check_level(level)
+        parameters, _, item = text.rpartition("|")
+        item = item.strip()
+        if not _ITEM.fullmatch(item) or int(item) >= MOST_ITEMS:
+            raise Malformed(f"an item has a number from 0 to {MOST_ITEMS - 1}")
+        choice = self._read(parameters, level)
+        try:
+            task = self._task(int(item), level, choice, _written(choice))
+        except Exception:  # noqa: BLE001
+            # Whatever the library raises on steps that nobody has put together before, it makes no item of them.
+            task = None
+        if task is None:
+            raise Malformed("the library makes no item of that")
+        return task
+
+    def _read(self, text: str, level: int) -> Choice:
+        """Return the step of every parameter, 0 for those that a text does not name. Raises Malformed."""
+        bounds, found = dict(self._choice(level)), {}
+        for part in text.split(";") if text.strip() else ():
+            match = _PARAMETER.fullmatch(part)
+            if match is None or match[1] not in bounds:
+                raise Malformed(f"name parameters with their steps: {', '.join(bounds) or 'there are none here'}")
+            if match[1] in found or int(match[2]) > bounds[match[1]]:
+                raise Malformed(f"{match[1]} has one step, from 0 to {bounds[match[1]]} here")
+            found[match[1]] = int(match[2])
+        return tuple((name, found.get(name, 0)) for name in bounds)
+
+    def proposal(self, task: Task) -> str:
+        chosen = _written(self._chosen(task))
+        return f"{chosen} | {task.data[0]}" if chosen else task.data[0]
+
+    def language(self, level: int) -> str:
+        self.check_level(level)
+        item = f"a number from 0 to {MOST_ITEMS - 1}, which draws one of the items of {self.generator}"
+        if not (bounds := self._choice(level)):
+            return f"Write {item}."
+        named = ", ".join(f"{name} (0 to {most})" for name, most in bounds)
+        shown = _written(bounds)
+        return f"Write how hard each parameter is, higher is harder: {named}; a bar; and {item}. As in: {shown} | 17."
 
 
 class ReasoningGymContest(Contest):
@@ -191,23 +247,29 @@ def _library() -> Any:
     return reasoning_gym
 
 
-def _curriculum_levels(name: str) -> int:
+def _parameters(name: str) -> dict[str, int]:
+    """Return what a generator's curriculum has steps for, and how many."""
     library = _library()
     if not library.factory.has_curriculum(name):
-        return 0
-    return max((len(a.levels) for a in library.factory.create_curriculum(name).attributes.values()), default=0)
+        return {}
+    return {key: len(a.levels) for key, a in library.factory.create_curriculum(name).attributes.items()}
+
+
+def _written(choice: Choice) -> str:
+    return "; ".join(f"{name} {step}" for name, step in choice)
 
 
 @lru_cache(maxsize=1024)
-def _item(name: str, level: int, seed: int) -> tuple[Any, dict[str, Any]]:
-    """Return the generator and its item of this seed."""
+def _item(name: str, choice: Choice, seed: int) -> tuple[Any, dict[str, Any]]:
+    """Return the generator and its item of this seed; with no choice, of the library's defaults."""
     library = _library()
     with fenced(seed):
-        if level == 0:
+        if not choice:
             dataset = library.create_dataset(name, seed=seed, size=1)
         else:
             curriculum = library.factory.create_curriculum(name)
-            curriculum.set_global_level(level - 1)
+            for parameter, step in choice:
+                curriculum.set_attr_level(parameter, step)
             config = curriculum.generate_configuration({"seed": seed, "size": 1})
             dataset = library.factory.DATASETS[name][0](config)
         return dataset, dataset[0]

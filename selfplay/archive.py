@@ -38,6 +38,8 @@ class Kept:
     why: str
     """Why it was kept."""
     weight: float = 1.0
+    role: str = "solver"
+    """Of whom it is an example: "solver" or "proposer"."""
 
     @property
     def reply(self) -> Reply:
@@ -46,7 +48,15 @@ class Kept:
 
 
 def kept_of(
-    reply: Reply, prompt: str, *, method: str, generation: int, task: Task, why: str, weight: float = 1.0
+    reply: Reply,
+    prompt: str,
+    *,
+    method: str,
+    generation: int,
+    task: Task,
+    why: str,
+    role: str = "solver",
+    weight: float = 1.0,
 ) -> Kept:
     """Return a reply to a task as a sample."""
     return Kept(
@@ -58,6 +68,7 @@ def kept_of(
         generation=generation,
         parent=f"{task.family}-{task.level} by {task.source}",
         why=why,
+        role=role,
         weight=weight,
     )
 

@@ -74,9 +74,9 @@ class EvolveSettings:
     threshold: float = setting(0.5, "of that filter")
     members: int = setting(3, "of an ensemble: generations whose policies vote")
     cap: int = setting(1, "of self-training: most answers kept a prompt")
-    learn: str = setting("imitate", "of self-training: imitate, reinforce or prefer")
+    learn: str = setting("imitate", "of self-training: imitate, reinforce or prefer; of self-instruct: not prefer")
     restart: bool = setting(False, "of self-training: train from the first policy in every generation")
-    steps: int = setting(100, "of self-training: steps of imitation a generation")
+    steps: int = setting(100, "of self-training and self-instruct: steps of imitation a generation")
     batch: int = setting(64, "of imitation: samples a step")
     updates: int = setting(4, "of self-improving and self-play: updates a generation")
     assess: str = setting("none", "of self-improving: none, log (measures only), train or reward")
@@ -167,11 +167,13 @@ class EvolveRun:
         s = self.settings
         tasks = self.curriculum.mixed(dict.fromkeys(self.curriculum.skills, 1.0), s.seed_tasks, number=SEEDS)
         self.archive.add(seed_data(tasks, self.desk, self.agent))
+        steps = imitation_steps(self.archive, s.seed, s.seed_steps, s.batch)
         for method, _ in self.methods.values():
             if isinstance(method, SelfInstruct):
                 self.archive.add(method.demonstrations(self.agent, self.curriculum.families, seed=s.seed))
+                steps = method.imitation(self.archive, s.seed, s.seed_steps)
         self.learner.lr = s.lr if s.seed_lr is None else s.seed_lr
-        for take in imitation_steps(self.archive, s.seed, s.seed_steps, s.batch):
+        for take in steps:
             yield take(self.learner)["loss"]
         self.learner.lr = s.lr
 
@@ -298,6 +300,9 @@ def make_methods(settings: EvolveSettings, curriculum: Curriculum) -> dict[str, 
             novelty=s.novelty,
             band=(s.band_low, s.band_high),
             reward=s.reward,
+            learn="reinforce" if s.learn == "reinforce" else "imitate",
+            steps=s.steps,
+            batch=s.batch,
         ),
         "self-improving": lambda: SelfImproving(
             prompts=s.prompts, samples=s.samples, updates=s.updates, assess=s.assess, revise=s.revise

@@ -8,28 +8,31 @@ verifier, whose labels would be opinions.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from rapidfuzz.distance import Indel
 
 from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, mix
-from sparring.envs import read_move
+from sparring.envs import near, read_move
 from sparring.envs.proposer import Proposer, ProposerState
 from sparring.envs.proposer_rewards import proposer_rule
 from sparring.envs.tasks import Malformed, Task, TaskFamily, read_answer, write_answer
 
 from .advantage import Sample
 from .answering import Answer
-from .archive import Kept, kept_of
+from .archive import Archive, Kept, kept_of
 from .evolve import Experience, Round, Step, step
 from .funnel import Filter, Funnel, each, refine
 from .policy_gradient import PolicyGradient
+from .self_training import imitation_steps
 from .skills import Skill
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
+LEARNS = ("imitate", "reinforce")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,7 @@ class Proposal:
     """A task that the policy wrote, or tried to."""
 
     skill: Skill
+    prompt: str
     reply: Reply
     text: str
     task: Task | None
@@ -65,14 +69,25 @@ class SelfInstruct:
     """Examples that a proposer is shown, from the seed pool and of its own accepted tasks (Wang et al. 2023)."""
     samples: int = 8
     """Answers a task."""
-    novelty: float = 0.7
-    """Most ROUGE-L F to any task of the pool; 1 lets everything pass but copies."""
+    novelty: float | None = 0.7
+    """Most ROUGE-L F to any task of the pool; 1 lets everything pass but copies, and None copies too."""
     band: tuple[float, float] = (0.25, 0.75)
     """Shares of right answers between which a task is worth keeping."""
     reward: str = "learnability"
     """Of proposers: a rule of `proposer_rewards`."""
     is_gated: bool = True
     """Whether what is no task is worth nothing; without it, it counts as a task that nobody solves."""
+    learn: str = "imitate"
+    """"imitate": right answers to accepted tasks, and proposals as far as they are paid, with all that the archive
+    holds; "reinforce": one policy gradient a generation, each side's rewards compared with its own alone."""
+    steps: int = 100
+    """Of imitating answers a generation."""
+    batch: int = 64
+    """Answers a step, and half as many proposals."""
+    proposing: int = 8
+    """After so many steps of imitating answers comes one of imitating proposals."""
+    rehearsal: float = 0.1
+    """Weight of a demonstration of proposing; that of a proposal is what it is paid above the mean."""
     trains_proposer: bool = True
     trains_solver: bool = True
     skin: str = "brief"
@@ -89,6 +104,8 @@ class SelfInstruct:
             raise ValueError(
                 f"samples must be 8 or more, not {self.samples}: fewer cannot tell whether a task is in the band"
             )
+        if self.learn not in LEARNS:
+            raise ValueError(f"unknown learn {self.learn!r}.{near(self.learn, LEARNS)}")
         self.rule = proposer_rule(self.reward)
         self.modules: Mapping[str, str] = {"tasks": "it writes them", "solutions": "it solves them"}
 
@@ -106,20 +123,14 @@ class SelfInstruct:
         self.own += [p.task for p in accepted if p.task is not None]
         paid = {id(p.reply): p for p in solved}
         rewards = [self._worth(paid.get(id(p.reply)), p) for p in proposals]
-        right = [a for p, group in zip(solved, answers, strict=True) for a in group if a.is_right and p in accepted]
-        round.archive.add(
-            kept_of(
-                a.reply,
-                round.desk.prompt(a.task),
-                method=self.name,
-                generation=round.generation,
-                task=a.task,
-                why="right, in the band",
-            )
-            for a in right
-        )
+        kept = {id(p.reply) for p in accepted}
+        groups = [group for p, group in zip(solved, answers, strict=True) if id(p.reply) in kept]
+        if self.trains_solver:
+            round.archive.add(right_answers(groups, round, name=self.name, why="right, in the band"))
+        if self.trains_proposer:
+            round.archive.add(self._paid(round, proposals, rewards))
         return Experience(
-            steps=self._steps(proposals, rewards, answers),
+            steps=self._steps(round, proposals, rewards, answers),
             funnel=funnel,
             metrics={
                 "valid": float(np.mean([p.task is not None for p in proposals])),
@@ -137,7 +148,8 @@ class SelfInstruct:
         p = p / p.sum() if p.sum() > 0 else np.full(len(among), 1 / len(among))
         drawn = [among[i] for i in rng.choice(len(among), size=self.proposals, p=p)]
         prompts = [self._prompt(round, skill, n, rng) for n, skill in enumerate(drawn)]
-        return [self._read(round, s, reply) for s, reply in zip(drawn, round.agent.reply(prompts), strict=True)]
+        replies = round.agent.reply(prompts)
+        return [self._read(round, *three) for three in zip(drawn, prompts, replies, strict=True)]
 
     def _prompt(self, round: Round, skill: Skill, number: int, rng: np.random.Generator) -> Prompt:
         seeds, own = (
@@ -171,17 +183,40 @@ class SelfInstruct:
             text = write_answer(family.proposal(task), brackets=family.keeps_brackets)
             prompt_ids = agent.encode((Message("user", prompt),))
             reply = Reply(text=text, prompt_ids=prompt_ids, ids=agent.encode_speech(text))
-            found.append(kept_of(reply, prompt, method="seed", generation=0, task=task, why="it shows how to propose"))
+            found.append(
+                kept_of(
+                    reply,
+                    prompt,
+                    method="seed",
+                    generation=0,
+                    task=task,
+                    why="it shows how to propose",
+                    role="proposer",
+                    weight=self.rehearsal,
+                )
+            )
         return found
 
-    def _read(self, round: Round, skill: Skill, reply: Reply) -> Proposal:
+    def imitation(self, archive: Archive, seed: int, steps: int) -> Iterator[Step]:
+        """Yield so many steps of imitating answers, and those of imitating proposals in between."""
+        answers = imitation_steps(archive, seed, steps, self.batch, role="solver")
+        proposals = imitation_steps(archive, seed + 1, steps, max(self.batch // 2, 1), role="proposer")
+        for number in range(1, steps + 1):
+            if self.trains_solver:
+                yield from islice(answers, 1)
+            if self.trains_proposer and number % self.proposing == 0:
+                yield from islice(proposals, 1)
+
+    def _read(self, round: Round, skill: Skill, prompt: Prompt, reply: Reply) -> Proposal:
         family = round.curriculum.families[skill.family]
         move = read_move(reply.text, None, brackets=family.keeps_brackets).move or ""
         text = read_answer(move, "Task:")
+        task, why = None, ""
         try:
-            return Proposal(skill=skill, reply=reply, text=text, task=family.propose(text, skill.level))
-        except Malformed as why:
-            return Proposal(skill=skill, reply=reply, text=text, task=None, why=str(why))
+            task = family.propose(text, skill.level)
+        except Malformed as error:
+            why = str(error)
+        return Proposal(skill=skill, prompt=prompt.text, reply=reply, text=text, task=task, why=why)
 
     def _before_solving(self, round: Round) -> list[Filter[Proposal]]:
         return [
@@ -191,6 +226,8 @@ class SelfInstruct:
 
     def _new(self, families: Mapping[str, TaskFamily], proposals: Sequence[Proposal]) -> list[Proposal]:
         """Return those that are unlike the pool and unlike each other, by wording and by solution."""
+        if self.novelty is None:
+            return list(proposals)
         pool = [(families[t.family].proposal(t), families[t.family].signature(t)) for t in (*self.seeds, *self.own)]
         words = [tokens(text) for text, _ in pool]
         known = {signature for _, signature in pool}
@@ -219,10 +256,34 @@ class SelfInstruct:
             return self.rule(True, (0.0,) * self.samples)
         return self.rule(False, ()) if proposal.task is None else 0.0
 
+    def _paid(self, round: Round, proposals: Sequence[Proposal], rewards: Sequence[float]) -> Iterator[Kept]:
+        """Yield the proposals that are paid above the mean, weighted by how far."""
+        mean = float(np.mean(rewards))
+        for proposal, reward in zip(proposals, rewards, strict=True):
+            if reward > mean and proposal.reply.ids:
+                yield Kept(
+                    prompt=proposal.prompt,
+                    text=proposal.reply.text,
+                    prompt_ids=proposal.reply.prompt_ids,
+                    ids=proposal.reply.ids,
+                    method=self.name,
+                    generation=round.generation,
+                    parent=f"{proposal.skill} by example",
+                    why=f"paid {reward:.2f} as a proposal",
+                    weight=reward - mean,
+                    role="proposer",
+                )
+
     def _steps(
-        self, proposals: Sequence[Proposal], rewards: Sequence[float], answers: Sequence[Sequence[Answer]]
-    ) -> list[Step]:
-        """Return one update in which each side's rewards are compared with its own alone."""
+        self,
+        round: Round,
+        proposals: Sequence[Proposal],
+        rewards: Sequence[float],
+        answers: Sequence[Sequence[Answer]],
+    ) -> Iterable[Step]:
+        """Return the updates of a generation."""
+        if self.learn == "imitate":
+            return self.imitation(round.archive, round.seed, self.steps)
         items: list[Sample] = []
         if self.trains_proposer:
             mean = float(np.mean(rewards))
@@ -242,6 +303,16 @@ class SelfInstruct:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         self.own = [Task(**{**task, "data": tuple(task["data"])}) for task in state["own"]]
+
+
+def right_answers(groups: Sequence[Sequence[Answer]], round: Round, *, name: str, why: str) -> list[Kept]:
+    """Return a right answer to each task that has one, as it was sampled."""
+    right = (next((a for a in group if a.is_right), None) for group in groups)
+    return [
+        kept_of(a.reply, round.desk.prompt(a.task), method=name, generation=round.generation, task=a.task, why=why)
+        for a in right
+        if a is not None
+    ]
 
 
 def _some(tasks: Sequence[Task], count: int, rng: np.random.Generator) -> list[Task]:

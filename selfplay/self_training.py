@@ -224,9 +224,14 @@ class SelfTraining:
         """Take over nothing."""
 
 
-def imitation_steps(archive: Archive, seed: int, steps: int, batch: int, *, since: int = 0) -> Iterator[Step]:
-    """Yield steps of imitating samples of an archive, from number `since` on; none where there are none."""
-    among = archive.samples[since:]
+def imitation_steps(
+    archive: Archive, seed: int, steps: int, batch: int, *, since: int = 0, role: str | None = None
+) -> Iterator[Step]:
+    """Yield steps of imitating samples of an archive, from number `since` on; none where there are none.
+
+    Of one role, where one is given: prompts of proposers are longer by far, so they are better not in one batch.
+    """
+    among = [kept for kept in archive.samples[since:] if role in (None, kept.role)]
     if not among:
         return
     rng = np.random.Generator(np.random.Philox(key=[seed, 7]))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparring.agents import LanguageModelAgent, Prompt, Reply, ScriptedAgent, tiny_agent
+from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, ScriptedAgent, tiny_agent
 from sparring.envs import make, programs
 from sparring.envs.contest import Contest
 from sparring.envs.tasks import make_family
@@ -27,7 +27,7 @@ from sparring.selfplay.imitation import Imitation
 from sparring.selfplay.pairs import Weighted
 from sparring.selfplay.play_method import SelfPlay
 from sparring.selfplay.self_improving import SelfImproving
-from sparring.selfplay.self_instruct import SelfInstruct, rouge_l, tokens
+from sparring.selfplay.self_instruct import Proposal, SelfInstruct, rouge_l, tokens
 from sparring.selfplay.self_training import KEEPS, PRESETS, SelfTraining, imitation_steps, seed_data, voted_pairs
 from sparring.selfplay.skills import (
     HIDDEN,
@@ -544,8 +544,57 @@ def test_what_is_no_task_a_copy_or_a_twin_is_dropped_with_its_reason(curriculum:
         "kept": 2,
     }
     assert [task.data for task in method.own] == [("3 + 4",), ("5 + 6",)]
-    assert all(kept.why == "right, in the band" for kept in here.archive.samples)
+    assert all(kept.why == "right, in the band" for kept in here.archive.samples if kept.role == "solver")
     assert found.metrics["valid"] == pytest.approx(5 / 7)
+
+
+def test_copies_pass_where_novelty_is_not_asked_for(curriculum: Curriculum, desk: Desk) -> None:
+    proposals = ["1 + 1", "3 + 4", "3 + 4", "rubbish"]
+    method, found, _ = instructed(curriculum, desk, proposals, band=(0.0, 1.0), novelty=None)
+    assert found.funnel.dropped["it is like one in the pool"] == 0
+    assert [task.data for task in method.own] == [("1 + 1",), ("3 + 4",), ("3 + 4",)]
+
+
+def test_one_right_answer_to_each_accepted_task_is_kept(curriculum: Curriculum, desk: Desk) -> None:
+    _, _, here = instructed(curriculum, desk, ["3 + 4", "2 + 6", "rubbish", "1 + 1"], band=(0.0, 1.0))
+    assert [(kept.text, kept.role) for kept in here.archive.samples] == [("7", "solver"), ("8", "solver")]
+
+
+def test_proposals_weigh_what_they_are_paid_above_the_mean(curriculum: Curriculum, desk: Desk) -> None:
+    """Paid 1, 0.4, 0.1 and 0.1: 0.4 is the mean, so only the first is imitated."""
+    method, _, here = instructed(curriculum, desk, ["rubbish"])
+    said = [Proposal(skill=ADD, prompt="Your task:", reply=Reply(text=t, ids=(1,)), text=t, task=None) for t in "abcd"]
+    (kept,) = method._paid(here, said, [1.0, 0.4, 0.1, 0.1])
+    assert (kept.text, kept.prompt, kept.role, kept.why) == ("a", "Your task:", "proposer", "paid 1.00 as a proposal")
+    assert kept.weight == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("solver", "proposer", "roles"), [(True, True, "ssPssPs"), (True, False, "sssss"), (False, True, "PP")]
+)
+def test_steps_imitate_answers_and_now_and_then_proposals_of_all_that_the_archive_holds(
+    solver: bool, proposer: bool, roles: str, desk: Desk, curriculum: Curriculum
+) -> None:
+    agent = tiny(desk)
+    seeds = curriculum.draw(ADD, 4, stream=TRAIN)
+    method = SelfInstruct(seeds=seeds, proposing=2, trains_solver=solver, trains_proposer=proposer)
+    archive = Archive()
+    archive.add([*seed_data(seeds, desk, agent), *method.demonstrations(agent, curriculum.families, seed=0)])
+
+    class Watch:
+        def update(self, items: Any, objective: Any) -> Any:
+            (role,) = {
+                kept.role
+                for kept in archive.samples
+                for item in items
+                if kept.ids == item.reply.ids and kept.prompt_ids == item.reply.prompt_ids
+            }
+            seen.append(role)
+
+    seen: list[str] = []
+    for take in method.imitation(archive, 0, 5):
+        take(Watch())  # type: ignore[arg-type]
+    assert "".join({"solver": "s", "proposer": "P"}[role] for role in seen) == roles
 
 
 def test_the_band_drops_what_is_always_or_never_solved(curriculum: Curriculum, desk: Desk) -> None:
@@ -561,7 +610,8 @@ def test_the_proposer_is_paid_nothing_for_what_is_no_task_unless_the_gate_is_gon
 ) -> None:
     gated, _, here = instructed(curriculum, desk, ["rubbish"] * 2)
     loose, _, _ = instructed(curriculum, desk, ["rubbish"] * 2, is_gated=False, reward="adversarial")
-    bad = gated._read(here, ADD, Reply(text="rubbish"))
+    asked = Prompt(messages=(Message("user", "Your task:"),), game=desk.game, seat=0, legal=None, slot=(0, 0), noise=0)
+    bad = gated._read(here, ADD, asked, Reply(text="rubbish"))
     assert gated._worth(None, bad) == 0.0
     assert loose._worth(None, bad) == 1.0
 
@@ -573,6 +623,7 @@ def test_the_proposer_is_paid_nothing_for_what_is_no_task_unless_the_gate_is_gon
         ({"seeds": [TASK], "band": (0.8, 0.2)}, "the lower first"),
         ({"seeds": [TASK], "samples": 4}, "8 or more"),
         ({"seeds": [TASK], "reward": "learnabilty"}, "Did you mean 'learnability'"),
+        ({"seeds": [TASK], "learn": "imitat"}, "Did you mean 'imitate'"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], message: str) -> None:
