@@ -18,6 +18,7 @@ import math
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ from sparring.selfplay.runs import strict, write_whole
 from sparring.selfplay.sequential import about_terms, about_test, common_test, judged, read_tests, sprt_again
 from sparring.selfplay.spending import served_names
 from sparring.selfplay.sprt import Sprt
+from sparring.selfplay.standings import Record
 from sparring.selfplay.suites import find_suite, lack, manifest_hash
 from sparring.selfplay.tournament import Entrant, Entry, PairKey, Played, plan, tournament, unable
 
@@ -259,17 +261,19 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     # What was played before stands, though a player or a game may not be had any more.
     able = set(playable)
     keys = [key for key in planned(without=cannot, with_broken=True) if key in able or key in log.records]
-    counted = set(keys)
     try:
-        counted = play_all(options, console, (players, entries, playable), keys, log, test)
+        play_all(options, console, (players, entries, playable), keys, log, test)
     except KeyboardInterrupt:
         console.print("interrupted; this is what was played")
         more["interrupted"] = True
     finally:
         log.close()
     # In the order of the plan, whatever else the log holds, so that the same games give the same report.
-    records = [log.records[key] for key in keys if key in counted and key in log.records]
-    if test is not None:
+    records: list[Record] = [log.records[key] for key in keys if key in log.records]
+    if options.sprt is not None:
+        # Not the test that was watched: an interrupt leaves pairs behind the last one that it has seen.
+        test = Sprt(*options.sprt)
+        records = list(judged(test, names, before_a_gap(keys, log.records)))
         more["sprt"] = about_test(test, names)
     prices = read_prices(options.prices, served_here(options))
     make = partial(report, players, entries, records, log.headers, prices=prices, more=more)
@@ -338,7 +342,7 @@ def made(
     options: argparse.Namespace,
     console: Console,
     headers: Sequence[dict[str, Any]],
-    records: Sequence[dict[str, Any]],
+    records: Sequence[Record],
 ) -> dict[str, Any]:
     """Return the report; Ctrl-C, which may come in minutes of solving games, leaves out what takes long."""
     try:
@@ -386,7 +390,7 @@ def why_nothing(found: dict[str, Any]) -> str:
 
 
 def shared(
-    options: argparse.Namespace, headers: Sequence[dict[str, Any]], records: Sequence[dict[str, Any]]
+    options: argparse.Namespace, headers: Sequence[dict[str, Any]], records: Sequence[Record]
 ) -> dict[str, Any]:
     """Return what every report is told; the suite's hash, if these games are a suite, and else what they lack."""
     told = {**rating_terms(options), "is_exact": not options.no_exact}
@@ -410,17 +414,16 @@ def play_all(
     keys: Sequence[PairKey],
     log: MatchLog,
     test: Sprt | None,
-) -> set[PairKey]:
+) -> None:
     """Play the pairs that the log lacks or that were void, and stop early where a sequential test is decided.
 
     `to_play` are the players, the games and the plan; `keys` has those pairs too that the log has and nobody can play
-    any more. Returns what counts. Pairs that were over behind the one that decided a test are written down, for whoever
-    plays on, but do not count: they are those of short games.
+    any more. Each pair is written down as soon as it is over, whatever stands before it in the plan, and so are those
+    that are over when this ends.
     """
     players, entries, playable = to_play
     able = set(playable)
     done = log.done | {key: log.records[key] for key in keys if key not in able}
-    counted: set[PairKey] = set()
     left: list[Played] = []
     bar = Progress(
         TextColumn("pairs"),
@@ -430,22 +433,20 @@ def play_all(
         TextColumn("{task.fields[note]}"),
         console=console,
     )
-    with bar:
-        task = bar.add_task("pairs", total=len(keys), completed=sum(key in done for key in keys), note="")
-        terms = {"in_flight": options.in_flight, "retries": options.retries}
-        if options.down_after is not None:
-            terms["down_after"] = options.down_after
-        games = tournament(players, entries, playable, done=done, left=left, **terms)
-        fresh = logged(games, log, options.retries)
-        names = [player.name for player in players]
-        for record in judged(test, names, in_turn(keys, done, fresh)):
-            key = PairKey(*record["pair"])
-            counted.add(key)
-            bar.update(task, advance=key not in done, note="" if test is None else f"LLR {test.llr:+.2f}")
+    terms = {"in_flight": options.in_flight, "retries": options.retries}
+    if options.down_after is not None:
+        terms["down_after"] = options.down_after
+    games = tournament(players, entries, playable, done=done, in_order=False, left=left, **terms)
+    try:
+        with bar:
+            task = bar.add_task("pairs", total=len(keys), completed=sum(key in done for key in keys), note="")
+            fresh = logged(games, log, options.retries, lambda: bar.advance(task))
+            for _ in judged(test, [player.name for player in players], in_turn(keys, done, fresh)):
+                bar.update(task, note="" if test is None else f"LLR {test.llr:+.2f}")
+    finally:
         games.close()
-    for played in left:
-        log.add(played, retries=options.retries)
-    return counted
+        for played in left:
+            log.add(played, retries=options.retries)
 
 
 def in_turn(
@@ -454,17 +455,24 @@ def in_turn(
     """Yield the pairs of a plan in its order, those that were played before and those that are played now."""
     found = dict(done)
     for key in keys:
-        # A game that cannot be dealt is told first, out of its turn.
         while key not in found:
             record = next(fresh)
             found[PairKey(*record["pair"])] = record
         yield found[key]
 
 
-def logged(games: Iterable[Any], log: MatchLog, retries: int) -> Iterator[dict[str, Any]]:
+def before_a_gap(keys: Iterable[PairKey], records: Mapping[PairKey, dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield the pairs of a plan up to the first that is missing: those behind it are there because they were short."""
+    return (records[key] for key in takewhile(records.__contains__, keys))
+
+
+def logged(
+    games: Iterable[Played], log: MatchLog, retries: int, told: Callable[[], object]
+) -> Iterator[dict[str, Any]]:
     """Write each pair down before it is counted."""
     for played in games:
         log.add(played, retries=retries)
+        told()
         yield log.records[played.key]
 
 

@@ -6,7 +6,7 @@ yielded in order; so a seed gives the same games however many are in flight.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ def deal(
 class Lane:
     """One game in flight."""
 
-    __slots__ = ("agents", "fork", "index", "key", "match", "number", "seated", "turns")
+    __slots__ = ("agents", "fork", "index", "is_stepping", "key", "match", "number", "seated", "turns")
 
     def __init__(
         self,
@@ -88,8 +88,15 @@ class Lane:
         self.key = key
         self.turns = list(turns)
         self.fork = fork
+        self.is_stepping = False
+        """Whether a reply has been begun with and is not written down yet, which only an interrupt leaves so."""
         second = 0 if agents[0] is agents[1] else 1
         self.seated = (second, 0) if swapped else (0, second)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to play, and all that was is in the record."""
+        return self.match.ending is not None and not self.is_stepping
 
     def agent(self) -> Agent:
         """Return who is to move."""
@@ -116,6 +123,7 @@ class Lane:
             self.match.void(f"{self.agent().name}: {reply.fault}")
             return
         state, spoken = self.match.state, self.match.legal is None
+        self.is_stepping = True
         reading = self.match.step(reply.text)
         self.turns.append(
             Turn(
@@ -130,6 +138,7 @@ class Lane:
                 state=state,
             )
         )
+        self.is_stepping = False
 
     def episode(self) -> Episode:
         """Return the record of the finished game."""
@@ -150,41 +159,48 @@ class Lane:
         )
 
 
-def drive(
+def drive(indices: Sequence[int], start: Callable[[int, int], Lane], in_flight: int) -> Iterator[Episode]:
+    """Play the games that `start(index, number)` begins, at most `in_flight` at once; yield them in order."""
+    due = iter(indices)
+    next_due = next(due, None)
+    waiting: dict[int, Episode] = {}
+    for episode in as_they_end(indices, start, in_flight):
+        waiting[episode.index] = episode
+        while next_due in waiting:
+            yield waiting.pop(next_due)
+            next_due = next(due, None)
+
+
+def as_they_end(
     indices: Sequence[int],
     start: Callable[[int, int], Lane],
     in_flight: int,
-    finished: dict[int, Episode] | None = None,
-) -> Iterator[Episode]:
-    """Play the games that `start(index, number)` begins, at most `in_flight` at once; yield them in order.
+    over: dict[int, Episode] | None = None,
+) -> Generator[Episode]:
+    """Play as `drive` does, and yield each game when it is over.
 
-    `finished` holds, at any time, those that are over and wait for an earlier one.
+    `over` gets, whatever ends this early, an interrupt too, the games that are over and were not yielded, and perhaps
+    the last one that was.
     """
     if in_flight < 1:
         raise ValueError(f"in_flight must be 1 or more, not {in_flight}")
     waiting = iter(indices)
-    due = iter(indices)
     lanes: list[Lane] = []
-    finished = {} if finished is None else finished
+    over = {} if over is None else over
     free = list(range(min(in_flight, len(indices))))
-    next_due = next(due, None)
-    while next_due is not None:
-        for number in free:
-            index = next(waiting, None)
-            if index is None:
-                break
-            lanes.append(start(index, number))
-        going = [lane for lane in lanes if lane.match.seat is not None]
-        wave(going)
-        free = []
-        for lane in lanes:
-            if lane.match.seat is None:
-                finished[lane.index] = lane.episode()
-                free.append(lane.number)
-        lanes = [lane for lane in going if lane.match.seat is not None]
-        while next_due in finished:
-            yield finished.pop(next_due)
-            next_due = next(due, None)
+    try:
+        while free or lanes:
+            lanes += [start(index, number) for number, index in zip(free, waiting, strict=False)]
+            wave([lane for lane in lanes if lane.match.ending is None])
+            over |= {lane.index: lane.episode() for lane in lanes if lane.is_over}
+            free = [lane.number for lane in lanes if lane.is_over]
+            lanes = [lane for lane in lanes if not lane.is_over]
+            while over:
+                index = next(iter(over))
+                yield over[index]
+                del over[index]
+    finally:
+        over |= {lane.index: lane.episode() for lane in lanes if lane.is_over}
 
 
 def wave(lanes: list[Lane]) -> None:

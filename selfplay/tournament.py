@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from sparring.envs import Case, Ending, Game, Judge, Match, Verdict
 from sparring.envs.judging import decide
 
 from .episode import Episode
-from .play import Lane, deal, drive
+from .play import Lane, as_they_end, deal
 
 DOWN_AFTER = 5
 """Prompts in a row that found nobody, after which a player is asked no more."""
@@ -136,9 +136,10 @@ def tournament(
     in_flight: int = 256,
     retries: int = 0,
     down_after: int = DOWN_AFTER,
+    in_order: bool = True,
     left: list[Played] | None = None,
 ) -> Generator[Played]:
-    """Play the pairs of a plan and yield each when both of its games are over, in order.
+    """Play the pairs of a plan and yield each when both of its games are over.
 
     The two games of a pair have one deal. What a player replies depends on the pair and the seat alone, not on what
     else is played.
@@ -152,7 +153,9 @@ def tournament(
         retries: illegal replies that a seat may take back in a turn.
         down_after: prompts in a row without anybody reached, after which a player is down: what is left of its games is
             void, and nobody is asked in them.
-        left: gets, if the caller closes this early, the pairs that were over but waited for an earlier one.
+        in_order: whether a pair waits for those before it in the plan, which may be of longer games.
+        left: gets, if this is closed or interrupted, the pairs that are over and were not yielded, and perhaps the last
+            one that was.
     """
     players = {e.name: Guarded(e.agent, e.name, down_after) for e in entrants if e.agent is not None}
     games = {e.label: fenced(e.game) for e in entries if e.game is not None}
@@ -174,18 +177,45 @@ def tournament(
         return lane
 
     def pair(first: Episode, second: Episode) -> Played:
-        said = verdicts.pop(first.index), verdicts.pop(second.index)
-        return Played(todo[first.index // 2], (first, second), said)
+        return Played(todo[first.index // 2], (first, second), (verdicts[first.index], verdicts[second.index]))
 
-    waiting: dict[int, Episode] = {}
-    episodes = drive(range(2 * len(todo)), start, in_flight, waiting)
+    ended: dict[int, Episode] = {}
+    episodes = as_they_end(range(2 * len(todo)), start, in_flight, ended)
+    yield from _in_pairs(episodes, ended, pair, in_order=in_order, left=left)
+
+
+def _in_pairs(
+    episodes: Generator[Episode],
+    ended: Mapping[int, Episode],
+    pair: Callable[[Episode, Episode], Played],
+    *,
+    in_order: bool,
+    left: list[Played] | None,
+) -> Generator[Played]:
+    """Yield the games of `as_they_end` by two; `ended` gets what it leaves, for the rest see `tournament`."""
+    halves: dict[int, Episode] = {}
+    # By the number of the first game. One stays until the next is asked for, by when the caller has kept it.
+    pairs: dict[int, Played] = {}
+    due = 0
     try:
-        for first, second in zip(episodes, episodes, strict=True):
-            yield pair(first, second)
-    except GeneratorExit:
-        both = [index for index in sorted(waiting) if index % 2 == 0 and index + 1 in waiting]
+        for episode in episodes:
+            halves[episode.index] = episode
+            first = episode.index - episode.index % 2
+            if not {first, first + 1} <= halves.keys():
+                continue
+            pairs[first] = pair(halves[first], halves[first + 1])
+            del halves[first], halves[first + 1]
+            while pairs and (not in_order or due in pairs):
+                which = due if in_order else first
+                yield pairs[which]
+                del pairs[which]
+                due += 2
+    finally:
+        episodes.close()
         if left is not None:
-            left += [pair(waiting[index], waiting[index + 1]) for index in both]
+            halves |= ended
+            both = [first for first in halves if first % 2 == 0 and first + 1 in halves and first not in pairs]
+            left += [*pairs.values(), *(pair(halves[first], halves[first + 1]) for first in both)]
 
 
 def salt(key: PairKey) -> int:
@@ -346,6 +376,7 @@ class FencedLane(Lane):
             look(self.match)
         except Exception as error:  # noqa: BLE001
             spoil(self.match, error)
+            self.is_stepping = False
 
     def episode(self) -> Episode:
         """Return the record of the finished game."""

@@ -85,6 +85,65 @@ def test_what_was_played_is_not_played_again() -> None:
     assert timeless(rest) == {key: whole[key] for key in keys[4:]}
 
 
+class Leaves(RandomAgent):
+    """Presses Ctrl-C when it is asked for the n-th time."""
+
+    def __init__(self, asked: int, name: str = "leaves") -> None:
+        super().__init__(name=name)
+        self.asked = asked
+
+    def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
+        self.asked -= 1
+        if not self.asked:
+            raise KeyboardInterrupt
+        return super().reply(prompts)
+
+
+LONG_FIRST = [Entry(label="ConnectFour-v0", game=make("ConnectFour-v0")), KUHN]
+
+
+def test_pairs_that_are_over_need_not_wait_for_longer_games_before_them() -> None:
+    players = enter(*two())
+    keys = plan(players, LONG_FIRST, pairs=4)
+    in_order = list(tournament(players, LONG_FIRST, keys))
+    assert [p.key for p in in_order] == keys
+    at_once = list(tournament(players, LONG_FIRST, keys, in_order=False))
+    assert [p.key.game for p in at_once[:4]] == ["KuhnPoker-v0"] * 4
+    assert sorted(p.key for p in at_once) == sorted(keys)
+    assert timeless(at_once) == timeless(in_order)
+
+
+@pytest.mark.parametrize("in_order", [True, False])
+@pytest.mark.parametrize("asked", [1, 3, 5, 20])
+def test_an_interrupt_leaves_what_was_over(in_order: bool, asked: int) -> None:
+    """Pairs that waited for an earlier one were lost, and so were those that the interrupted wave had ended."""
+    players = enter(RandomAgent(), Leaves(asked))
+    keys = plan(players, LONG_FIRST, pairs=6)
+    left: list[Played] = []
+    got: list[Played] = []
+    with pytest.raises(KeyboardInterrupt):
+        got.extend(tournament(players, LONG_FIRST, keys, in_order=in_order, left=left))
+    whole = timeless(tournament(enter(RandomAgent(), RandomAgent(name="leaves")), LONG_FIRST, keys))
+    found = timeless([*got, *left])
+    assert found == {key: whole[key] for key in found}
+    # Each of the two is asked once a wave, so that a pair of at most so many turns a game was over before.
+    over = {key for key, (both, _) in whole.items() if max(len(e.turns) for e in both) < asked}
+    assert over <= found.keys()
+
+
+def test_what_a_caller_leaves_with_is_not_lost() -> None:
+    """The interrupt may come to the caller, between a pair and its line in the log."""
+    players = enter(RandomAgent(), HeuristicAgent())
+    keys = plan(players, [KUHN], pairs=6)
+    for taken in range(1, 6):
+        left: list[Played] = []
+        games = tournament(players, [KUHN], keys, in_flight=4, in_order=False, left=left)
+        got = [next(games) for _ in range(taken)]
+        games.close()
+        assert got[-1].key in {played.key for played in left}
+        assert not {played.key for played in left} & {played.key for played in got[:-1]}
+
+
 def test_each_player_gets_each_seat_as_often_as_each_other_and_a_cut_plan_is_balanced() -> None:
     players = enter(RandomAgent(), HeuristicAgent(), OptimalAgent())
     seats = Counter(
