@@ -161,6 +161,12 @@ def read_options(words: Iterable[str]) -> dict[str, Any]:
     return options
 
 
+def library_of(id: str) -> str | None:
+    """Return the distribution whose game this is, or None if it is no other library's."""
+    prefix, slash, _ = id.partition("/")
+    return _FAMILIES[prefix].extra if slash and prefix in _FAMILIES and ":" not in id else None
+
+
 def _origin(entry_point: str | type[Game[Any]]) -> str:
     if isinstance(entry_point, str):
         return entry_point

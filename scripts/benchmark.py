@@ -50,7 +50,7 @@ from sparring.selfplay.sequential import about_terms, about_test, common_test, j
 from sparring.selfplay.spending import served_names
 from sparring.selfplay.sprt import Sprt
 from sparring.selfplay.standings import Record
-from sparring.selfplay.suites import find_suite, lack, manifest_hash
+from sparring.selfplay.suites import find_suite, hash_or_lack
 from sparring.selfplay.tournament import Entrant, Entry, PairKey, Played, plan, tournament, unable
 
 GAMES = ("KuhnPoker-v0",)
@@ -389,18 +389,16 @@ def why_nothing(found: dict[str, Any]) -> str:
     return ". ".join(f"{which}: {why}" for _, which, why in [*not_working(found), *not_played(found)])
 
 
-def shared(
-    options: argparse.Namespace, headers: Sequence[dict[str, Any]], records: Sequence[Record]
-) -> dict[str, Any]:
+def shared(options: argparse.Namespace, headers: Sequence[dict[str, Any]], records: Sequence[Record]) -> dict[str, Any]:
     """Return what every report is told; the suite's hash, if these games are a suite, and else what they lack."""
     told = {**rating_terms(options), "is_exact": not options.no_exact}
     if options.suite is None:
         return told
     suite = find_suite(options.suite)
-    lacks = lack(suite, headers, records)
+    digest, lacks = hash_or_lack(suite, headers, records)
     if lacks:
         return {**told, "notes": [f"Suite {suite.name}, {lacks}; only the whole suite has a hash."]}
-    return {**told, "suite": {"name": suite.name, "hash": manifest_hash(suite)}}
+    return {**told, "suite": {"name": suite.name, "hash": digest}}
 
 
 def rating_terms(options: argparse.Namespace) -> dict[str, Any]:

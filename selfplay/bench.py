@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import platform
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +41,7 @@ from .spending import requests, spending
 from .standings import Record, down_players, plain_label, standings, timing
 from .tournament import Entrant, Entry, PairKey, said
 from .transcripts import transcripts
-
-PACKAGES = ("sparring", "torch", "transformers", "numpy", "scipy")
+from .versions import versions
 
 
 def enter(spec: str, settings: Mapping[str, Any] | None = None) -> Entrant:
@@ -174,7 +171,7 @@ def header(
             "players": {e.name: e.broken for e in entrants if e.agent is None},
         },
         **({"unable": cannot} if cannot else {}),
-        "versions": versions(),
+        "versions": versions(e.game for e in entries if e.game is not None),
     }
 
 
@@ -231,17 +228,6 @@ def weights_hash(model: Any) -> str:
         # A tensor without dimensions cannot be seen as bytes.
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what plays."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
 
 
 def report(

@@ -125,7 +125,7 @@ def merge(paths: Iterable[str | Path]) -> tuple[list[dict[str, Any]], dict[PairK
                 records[key] = record
             elif not (is_void(record) or is_void(known)) and _outcome(known) != _outcome(record):
                 raise LogError(
-                    f"{path} has another result of {_called(key)}: a player is not the same; name it otherwise, "
+                    f"{path} has another result of {called(key)}: a player is not the same; name it otherwise, "
                     "or give the run another seed"
                 )
     return headers, records
@@ -281,7 +281,7 @@ def replayed(record: Mapping[str, Any], which: int, game: Game[Any]) -> Iterator
     for number, turn in enumerate(told["turns"]):
         _settle(match, verdicts)
         if match.seat != turn["seat"] or prompt_hash(match.prompt) != turn["prompt"]:
-            raise LogError(f"turn {number} of {_called(key)} is not as it was recorded: {game.name} has changed since")
+            raise LogError(f"turn {number} of {called(key)} is not as it was recorded: {game.name} has changed since")
         yield match, turn
         match.step(turn["reply"])
     if told["ending"] == "void":
@@ -290,10 +290,11 @@ def replayed(record: Mapping[str, Any], which: int, game: Game[Any]) -> Iterator
     _settle(match, verdicts)
     ended = None if match.ending is None else match.ending.value
     if (ended, list(match.rewards)) != (told["ending"], list(told["rewards"])):
-        raise LogError(f"{_called(key)} ended otherwise than recorded: {game.name} has changed since")
+        raise LogError(f"{called(key)} ended otherwise than recorded: {game.name} has changed since")
 
 
-def _called(key: PairKey) -> str:
+def called(key: PairKey) -> str:
+    """Return a pair in words."""
     return f"pair {key.number} of {key.one} against {key.other} in {key.game}, seed {key.seed}"
 
 

@@ -12,12 +12,13 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from typing import Any
 
 from sparring.envs import near
 
 from .bench import about_game, enter, enter_games, header
-from .match_log import LogError, check_same, is_void, pair_record
+from .match_log import LogError, called, check_same, is_void, pair_record
 from .standings import Record
 from .tournament import Entry, PairKey, plan, tournament
 
@@ -75,27 +76,70 @@ def suite_entries(suite: Suite) -> list[Entry]:
     return enter_games(suite.games, suite.skins, show_legal=suite.show_legal)
 
 
-def manifest_hash(suite: Suite) -> str:
-    """Return the first 16 hexadecimal digits of the SHA-256 of the suite, its games' rules and some games played."""
+def manifest_hash(suite: Suite, played: Sequence[Record] | None = None) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of the suite, its games' rules and some games played.
+
+    `played` is what `playthrough` yields, if that is known.
+    """
     entries = suite_entries(suite)
     games = {e.label: about_game(e.game) for e in entries if e.game is not None}
-    said = {"suite": asdict(suite), "games": games, "played": list(playthrough(suite, entries))}
+    said = {"suite": asdict(suite), "games": games, "played": list(playthrough(suite) if played is None else played)}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def playthrough(suite: Suite, entries: Sequence[Entry]) -> Iterator[dict[str, Any]]:
+def playthrough(suite: Suite) -> Iterator[dict[str, Any]]:
     """Yield what the opponents say to each other, and get, at the first deals of every game and skin."""
-    opponents = [enter(name) for name in suite.opponents]
+    opponents, entries = [enter(name) for name in suite.opponents], suite_entries(suite)
     keys = plan(opponents, entries, pairs=DEALS, seed=suite.seed)
     for played in tournament(opponents, entries, keys, retries=suite.retries):
-        record = pair_record(played)
-        turns = [[(t["seat"], t["prompt"], t["reply"]) for t in game["turns"]] for game in record["games"]]
-        ends = [(game["ending"], [round(reward, 9) for reward in game["rewards"]]) for game in record["games"]]
-        yield {"pair": record["pair"], "turns": turns, "ends": ends}
+        yield _gist(pair_record(played))
+
+
+def _gist(record: Record) -> dict[str, Any]:
+    """Return of a recorded pair what its players say to each other, and get."""
+    turns = [[(t["seat"], t["prompt"], t["reply"]) for t in game["turns"]] for game in record["games"]]
+    ends = [(game["ending"], [round(reward, 9) for reward in game["rewards"]]) for game in record["games"]]
+    return {"pair": record["pair"], "turns": turns, "ends": ends}
+
+
+def hash_or_lack(suite: Suite, headers: Sequence[Mapping[str, Any]], records: Iterable[Record]) -> tuple[str, str]:
+    """Return the hash if some recorded pairs are the suite, as its opponents play it here, and else what they lack."""
+    records = list(records)
+    if lacks := lack(suite, headers, records):
+        return "", lacks
+    played = list(playthrough(suite))
+    if odd := _otherwise(records, played):
+        return "", f"but this is not the suite: {odd}"
+    return manifest_hash(suite, played), ""
+
+
+def _otherwise(records: Iterable[Record], played: Iterable[Record]) -> str:
+    """Return the first recorded pair of the suite's opponents that they play otherwise here."""
+    known = {PairKey(*record["pair"]): _gist(record) for record in records if not is_void(record)}
+    for here in played:
+        key = PairKey(*here["pair"])
+        then = known.get(key, here)
+        if then["turns"] != here["turns"]:
+            return f"{called(key)} is not what its opponents play here, {_where(then['turns'], here['turns'])}"
+        if then["ends"] != here["ends"]:
+            return f"{called(key)} did not end as it does here"
+    return ""
+
+
+def _where(then: Sequence[Sequence[Any]], here: Sequence[Sequence[Any]]) -> str:
+    """Return the first turn at which the two games of a pair differ, and in what."""
+    for game, both in enumerate(zip(then, here, strict=True), 1):
+        for number, (old, new) in enumerate(zip_longest(*both, fillvalue=(None, None, None))):
+            if old != new:
+                what = "the reply" if old[:2] == new[:2] else "the prompt"
+                return f"from turn {number} of game {game} on, by {what}"
+    return ""
 
 
 def lack(suite: Suite, headers: Sequence[Mapping[str, Any]], records: Iterable[Record]) -> str:
     """Return what keeps some recorded pairs from being the suite; "" if they are all of it and nothing else.
+
+    Whether the opponents played as they do here is not looked at, for that they must play; see `hash_or_lack`.
 
     Pairs with a void game are not counted: they are to be played again.
     """

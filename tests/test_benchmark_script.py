@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -685,6 +686,45 @@ def test_only_the_whole_suite_has_its_hash(main: Main, tmp_path: Path, small: tu
     assert "this is not the suite: the log: 'optimal' is not the same" in said("".join([other, *lines[1:]]))
     main(*SMALL, "--games", "Nim-v0", "--out", tmp_path / "nim")
     assert "this is not the suite: it has no Nim-v0" in said((tmp_path / "nim" / "log.jsonl").read_text())
+
+
+@pytest.mark.parametrize("changed", ["prompt", "reply", "rewards", "turns"])
+def test_games_that_other_opponents_played_have_no_hash(
+    main: Main, tmp_path: Path, small: tuple[str, ...], changed: str
+) -> None:
+    """A log of an optimal player that was mended since had the hash of the one that plays now."""
+    assert main(*small, "--out", tmp_path) == 0
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    game = next(line for line in lines if line.get("pair", [0] * 5)[1:] == ["KuhnPoker-v0", "optimal", "random", 1])[
+        "games"
+    ][1]
+    if changed == "rewards":
+        game["rewards"] = [3.0, -3.0]
+    elif changed == "turns":
+        del game["turns"][-1]
+    else:
+        game["turns"][0][changed] = "other"
+    part = tmp_path / "part.jsonl"
+    part.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    main(*small, "--report", part, "--out", tmp_path / "out")
+    found = read(tmp_path / "out")
+    assert "suite" not in found
+    said = next(note for note in found["notes"] if note.startswith("Suite small, but this is not the suite: pair 1 of"))
+    assert {
+        "prompt": "from turn 0 of game 2 on, by the prompt",
+        "reply": "from turn 0 of game 2 on, by the reply",
+        "rewards": "did not end as it does here",
+        "turns": "of game 2 on, by the prompt",
+    }[changed] in said
+
+
+def test_games_of_another_source_are_said_to_be(main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One version number stands for many states of the source, between which a built-in player may have changed."""
+    main(*SMALL, "--out", tmp_path)
+    monkeypatch.setattr("sparring.selfplay.versions.source_digest", lambda: "0" * 12)
+    main(*SMALL, "--pairs", "7", "--out", tmp_path)
+    (note,) = (note for note in read(tmp_path)["notes"] if "versions" in note)
+    assert re.fullmatch(rf"Not all games were played with the same versions: source {'0' * 12} and \w{{12}}\.", note)
 
 
 BROKEN = """
