@@ -161,6 +161,20 @@ def read_options(words: Iterable[str]) -> dict[str, Any]:
     return options
 
 
+def default_settings(id: str) -> dict[str, Any]:
+    """Return the settings that `make` gives a game where none is named. Raises as `make`."""
+    family, _, _ = id.partition("/")
+    if family in _FAMILIES and id not in _SPECS and ":" not in id:
+        return _defaults(_load(_installed(_FAMILIES[family]).entry_point))
+    spec = _SPECS.get(id) or GameSpec(id, id)
+    return _defaults(_load(spec.entry_point)) | spec.kwargs
+
+
+def _defaults(cls: type[Game[Any]]) -> dict[str, Any]:
+    parameters = inspect.signature(cls).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
 def library_of(id: str) -> str | None:
     """Return the distribution whose game this is, or None if it is no other library's."""
     prefix, slash, _ = id.partition("/")

@@ -46,7 +46,15 @@ from sparring.selfplay.bench_text import markdown, not_played, not_working, with
 from sparring.selfplay.match_log import MatchLog, merge, who_played
 from sparring.selfplay.probe import ProbeLog, kept_probes, probe
 from sparring.selfplay.runs import strict, write_whole
-from sparring.selfplay.sequential import about_terms, about_test, common_test, judged, read_tests, sprt_again
+from sparring.selfplay.sequential import (
+    about_terms,
+    about_test,
+    check_wordings,
+    common_test,
+    judged,
+    read_tests,
+    sprt_again,
+)
 from sparring.selfplay.spending import served_names
 from sparring.selfplay.sprt import Sprt
 from sparring.selfplay.standings import Record
@@ -145,8 +153,6 @@ def settle(options: argparse.Namespace) -> None:
     check_numbers(options)
     if options.sprt is not None and len(options.agents) != 2 and not options.report:
         raise ValueError("--sprt asks whether the second of two agents is better; give --agents A B")
-    if options.sprt is not None and len(options.skins) > 1:
-        raise ValueError("--sprt takes one skin: a deal in two wordings is one experiment, and would count as two")
     if len(options.agents) < 2 and not options.report:
         raise ValueError("give at least two players: --agents random optimal")
 
@@ -241,6 +247,8 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         return read_logs(options, console)
     test = None if options.sprt is None else Sprt(*options.sprt)
     entries = enter_games(options.games or GAMES, options.skins, show_legal=not options.hide_legal)
+    if options.sprt is not None:
+        check_wordings([entry.label for entry in entries])
     if options.judge is not None:
         entries = judged_by(entries, options.judge, device=options.device, dtype=options.dtype)
     players = entrants(options)

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,16 @@ from sparring.agents import (
     settings_of,
 )
 from sparring.envs import Game, Judge, judge_of, list_games, make, near, read_options
+from sparring.envs.registry import default_settings
 
 from .bench_notes import BRIEF, anchor_note, judge_notes, optimal_note, version_notes, versions_of
 from .findings import exact, regrets, skin_costs
 from .judged import is_judged, with_judge
+from .labels import PLAIN, game_label, plain_label, split_label
 from .match_log import check_same, is_void
 from .run_curves import curves, model_folder
 from .spending import requests, spending
-from .standings import Record, down_players, plain_label, standings, timing
+from .standings import Record, down_players, standings, timing
 from .tournament import Entrant, Entry, PairKey, said
 from .transcripts import transcripts
 from .versions import versions
@@ -80,22 +83,30 @@ def enter_game(spec: str, *, skin: str | None = None, show_legal: bool | None = 
     The setting `judge` is whatever `make_judge` takes. A game that cannot be made, whose library is missing for
     instance, is an entry that is broken. Raises ValueError for an unknown id or setting.
     """
-    id, _, options = spec.partition("?")
-    settings = read_options(word for word in options.split("&") if word)
+    id, settings = read_spec(spec)
     if skin is not None and "skin" in settings:
         raise ValueError(f"{spec!r} has its skin in its settings; give the skin there, or with --skins, not both")
-    judge = settings.pop("judge", None)
-    label = spec if skin in (None, "plain") else f"{spec}[{skin}]"
+    worn = settings.pop("skin", skin)
+    judge = settings.get("judge")
+    own = {name: value for name, value in settings.items() if name != "judge"}
+    label = partial(game_label, id, settings, skin=worn)
     try:
-        game = make(id, show_legal=show_legal, **settings, **({} if skin is None else {"skin": skin}))
+        game = make(id, show_legal=show_legal, **own, **({} if worn is None else {"skin": worn}))
         # One that cannot say what it is cannot be written down.
         about_game(game)
     except Exception as error:
         # What can only be misspelt is refused; what breaks inside a game, somebody's own or a library's, is said.
         if isinstance(error, ValueError | TypeError) and is_own(id):
             raise
-        return Entry(label=label, game=None, broken=said(error))
-    return Entry(label=label, game=game if judge is None else with_judge(game, str(judge)))
+        return Entry(label=label(defaults={}), game=None, broken=said(error))
+    game = game if judge is None else with_judge(game, str(judge))
+    return Entry(label=label(defaults=default_settings(id)), game=game)
+
+
+def read_spec(spec: str) -> tuple[str, dict[str, Any]]:
+    """Return the id and the settings of a game's word."""
+    id, _, options = spec.partition("?")
+    return id, read_options(word for word in options.split("&") if word)
 
 
 def judged_by(entries: Iterable[Entry], spec: str, **settings: Any) -> list[Entry]:
@@ -126,22 +137,28 @@ def is_own(id: str) -> bool:
 def enter_games(specs: Iterable[str], skins: Sequence[str] = (), *, show_legal: bool | None = None) -> list[Entry]:
     """Return the games of some words in each of some skins; a game that lacks a skin is broken in it.
 
-    Raises ValueError, naming the near one, for a skin that no game here has.
+    Raises ValueError, naming the near one, for a skin that no game here has, and for two words of one game.
     """
     plain = {spec: enter_game(spec, show_legal=show_legal) for spec in dict.fromkeys(specs)}
-    known = {"plain", *(skin for entry in plain.values() if entry.game is not None for skin in entry.game.skins)}
-    if unknown := set(skins) - known:
-        raise ValueError(f"no game here has the skin {min(unknown)!r}.{near(min(unknown), known)}")
+    words: dict[str, str] = {}
+    for spec, entry in plain.items():
+        if (known := words.setdefault(entry.label, spec)) != spec:
+            raise ValueError(f"{known!r} and {spec!r} are one game, {entry.label}; name it once")
+        if skins and "skin" in read_spec(spec)[1]:
+            raise ValueError(f"{spec!r} has its skin in its settings; give the skin there, or with --skins, not both")
+    there = {PLAIN, *(skin for entry in plain.values() if entry.game is not None for skin in entry.game.skins)}
+    if unknown := set(skins) - there:
+        raise ValueError(f"no game here has the skin {min(unknown)!r}.{near(min(unknown), there)}")
     return [
         _in_skin(entry, skin, show_legal)
         for entry in plain.values()
-        for skin in dict.fromkeys(skins if skins and entry.game is not None else ("plain",))
+        for skin in dict.fromkeys(skins if skins and entry.game is not None else (PLAIN,))
     ]
 
 
 def _in_skin(plain: Entry, skin: str, show_legal: bool | None) -> Entry:
     spec, game = plain.label, plain.game
-    if skin == "plain" or game is None:
+    if skin == PLAIN or game is None:
         return plain
     if skin not in game.skins:
         return Entry(label=f"{spec}[{skin}]", game=None, broken=f"it has no such skin, only {', '.join(game.skins)}")
@@ -348,9 +365,10 @@ def _broken(headers: Iterable[Mapping[str, Any]], kind: str) -> dict[str, str]:
 
 
 def _recorded_game(label: str, about: Mapping[str, Any]) -> Entry:
-    spec = plain_label(label)
+    spec, skin = split_label(label)
     try:
-        return enter_game(spec, skin=label[len(spec) + 1 : -1] or None, show_legal=about["show_legal"])
+        # As the log calls it: logs of before have labels of other forms.
+        return replace(enter_game(spec, skin=skin, show_legal=about["show_legal"]), label=label)
     except (ValueError, TypeError) as error:
         return Entry(label=label, game=None, broken=said(error))
 

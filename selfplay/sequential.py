@@ -7,14 +7,15 @@ tests of one log; its last one counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .labels import plain_label
 from .match_log import is_void, merge
 from .sprt import Sprt
-from .standings import Record, plain_label, score_of
+from .standings import Record, score_of
 from .tournament import PairKey
 
 Headers = Sequence[Mapping[str, Any]]
@@ -119,6 +120,12 @@ def common_test(told: Sequence[Told | None]) -> dict[str, Any] | None:
     return about_test(test, first.names)
 
 
+def check_wordings(labels: Collection[str]) -> None:
+    """Raise ValueError where a game is to be tested in two wordings."""
+    if len({plain_label(label) for label in labels}) < len(labels):
+        raise ValueError("--sprt takes one skin: a deal in two wordings is one experiment, and would count as two")
+
+
 def sprt_again(
     test: Sprt, names: Sequence[str], headers: Headers, records: Mapping[PairKey, Record]
 ) -> tuple[dict[str, Any], set[PairKey]]:
@@ -132,8 +139,7 @@ def sprt_again(
     mine = {key for key in records if sorted(names) == [key.one, key.other]}
     order = list(dict.fromkeys(label for header in headers for label in header.get("games", {})))
     labels = sorted({key.game for key in mine}, key=order.index)
-    if len({plain_label(label) for label in labels}) < len(labels):
-        raise ValueError("--sprt takes one skin: a deal in two wordings is one experiment, and would count as two")
+    check_wordings(labels)
     if not mine:
         raise ValueError(f"--sprt: these logs have no game of {names[0]} against {names[1]}")
     ordered = in_order(records, names, labels, sorted({key.seed for key in mine}))

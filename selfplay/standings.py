@@ -7,11 +7,11 @@ Losses by illegal replies are told apart from losses on the board, and void game
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from .labels import plain_label
 from .metagame import alpha_rank, cyclic_share, nash_average
 from .ratings import Rating, Ratings, Result, rate, t_quantile
 from .tournament import DOWN, PairKey
@@ -89,16 +89,6 @@ def results_of(record: Record, ranges: Mapping[str, tuple[float, float]], staked
         )
         for game in counted_games([record])
     ]
-
-
-def plain_label(label: str) -> str:
-    """Return the label of a game without its skin; a setting that is a list is no skin.
-
-    >>> plain_label("KuhnPoker-v0[obfuscated]"), plain_label("Nim-v0?heaps=[3, 4]")
-    ('KuhnPoker-v0', 'Nim-v0?heaps=[3, 4]')
-    """
-    found = re.fullmatch(r"(.*[^=])\[[^\[\]]+\]", label)
-    return found[1] if found else label
 
 
 def share_of(game: Record, span: float | None) -> float:

@@ -580,6 +580,8 @@ def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp
         ([*SMALL, "--sprt", "50", "0"], "the second bound must be above the first"),
         ([*SMALL, "--sprt", "0", "inf"], "--sprt takes two numbers"),
         ([*SMALL, "--sprt", "0", "9", "--skins", "plain", "obfuscated"], "--sprt takes one skin"),
+        ([*SMALL, "--sprt", "0", "9", "--games", "Nim-v0", "Nim-v0?skin=obfuscated"], "--sprt takes one skin"),
+        ([*SMALL, "--games", "LiarsDice-v0", "LiarsDice-v0?faces=6"], "are one game, LiarsDice-v0; name it once"),
         (["--agents", "random", "heuristic", "optimal", "--sprt", "0", "9"], "the second of two agents"),
         ([*SMALL, "--pairs", "many"], "invalid int value: 'many'"),
         ([*SMALL, "--agnets", "x"], "unrecognized arguments: --agnets"),
@@ -768,7 +770,8 @@ def test_a_game_that_does_not_replay_is_said_and_the_tables_stand(main: Main, tm
     main(*words)
     before, log = read(tmp_path), tmp_path / "log.jsonl"
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    first = next(line for line in lines if line.get("pair", ["", ""])[1] == "TicTacToe-v0")["games"][0]["turns"][0]
+    pair = [0, "TicTacToe-v0", "heuristic", "random", 0]
+    first = next(line for line in lines if line.get("pair") == pair)["games"][0]["turns"][0]
     first[changed] = {"prompt": "0" * 16, "seat": 1, "reply": "pass"}[changed]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert main("--report", log, "--no-exact", "--out", tmp_path / "again") == 1

@@ -97,16 +97,45 @@ def test_a_model_that_cannot_be_loaded_is_an_entrant_that_says_why(tmp_path: Pat
 
 
 def test_games_are_entered_in_every_skin_that_they_have_and_the_lack_of_one_is_said() -> None:
-    entries = enter_games(["KuhnPoker-v0", "LiarsDice-v0?dice=1&faces=3", "ConnectFour-v0"], ["plain", "obfuscated"])
+    entries = enter_games(["KuhnPoker-v0", "LiarsDice-v0?dice=2&faces=3", "ConnectFour-v0"], ["plain", "obfuscated"])
     labels = [entry.label for entry in entries if entry.game is not None]
     assert labels[:2] == ["KuhnPoker-v0", "KuhnPoker-v0[obfuscated]"]
-    assert "LiarsDice-v0?dice=1&faces=3[obfuscated]" in labels
+    assert "LiarsDice-v0?dice=2&faces=3[obfuscated]" in labels
     broken = {entry.label: entry.broken for entry in entries if entry.game is None}
     lacking = {e.label for e in entries if "obfuscated" in e.label} - set(labels)
     assert broken.keys() == lacking
     for why in broken.values():
         assert why.startswith("it has no such skin, only plain")
     assert [entry.label for entry in enter_games(["Nim-v0", "Nim-v0"])] == ["Nim-v0"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "label"),
+    [
+        ("KuhnPoker-v0?skin=obfuscated", "KuhnPoker-v0[obfuscated]"),
+        ("KuhnPoker-v0?skin=plain", "KuhnPoker-v0"),
+        ("LiarsDice-v0?faces=6", "LiarsDice-v0"),
+        ("LiarsDice-v0?skin=obfuscated&faces=3&dice=2", "LiarsDice-v0?dice=2&faces=3[obfuscated]"),
+        ("Nim-v0?heaps=[3,4]", "Nim-v0?heaps=[3, 4]"),
+        ("Goofspiel-v0?points_order=random", "Goofspiel-v0?points_order=random"),
+    ],
+)
+def test_a_game_has_one_label_however_it_is_written(spec: str, label: str) -> None:
+    """Each wording of the words was a game of its own, and its pairs were experiments of their own."""
+    entry = enter_game(spec)
+    assert entry.label == label
+    again = enter_games([label.split("[obf")[0]], ["obfuscated"] if label.endswith("[obfuscated]") else ())[0]
+    assert header([], [again])["games"] == header([], [entry])["games"]
+    with pytest.raises(ValueError, match=r"are one game, .*; name it once"):
+        enter_games([spec, f"{spec}&"])
+
+
+def test_games_of_a_log_keep_the_labels_that_it_has() -> None:
+    about = header([], enter_games(["KuhnPoker-v0?skin=obfuscated", "LiarsDice-v0"]))["games"]
+    old = dict(zip(("KuhnPoker-v0?skin=obfuscated", "LiarsDice-v0?faces=6"), about.values(), strict=True))
+    again = recorded_games([{"games": old}])
+    assert [entry.label for entry in again] == list(old)
+    assert header([], again)["games"] == old
 
 
 def test_games_that_cannot_be_are_refused_with_what_is_near() -> None:
@@ -118,6 +147,8 @@ def test_games_that_cannot_be_are_refused_with_what_is_near() -> None:
         enter_game("LiarsDice-v0?dise=2")
     with pytest.raises(ValueError, match="has its skin in its settings"):
         enter_games(["KuhnPoker-v0?skin=obfuscated"], ["obfuscated"])
+    with pytest.raises(ValueError, match="has its skin in its settings"):
+        enter_games(["KuhnPoker-v0?skin=obfuscated"], ["plain"])
 
 
 def test_a_game_whose_library_is_missing_is_an_entry_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

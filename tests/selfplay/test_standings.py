@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sparring.selfplay.standings import mean_interval, plain_label, results_of, standings, timing, win_rates
+from sparring.selfplay.labels import plain_label
+from sparring.selfplay.standings import mean_interval, results_of, standings, timing, win_rates
 
 RANGES = {"chess": (-1.0, 1.0), "poker": (-2.0, 2.0), "chess[odd]": (-1.0, 1.0)}
 
@@ -132,6 +133,7 @@ def test_one_deal_in_two_wordings_is_one_experiment() -> None:
 def test_a_list_among_the_settings_is_no_skin() -> None:
     """Both games of Nim were `Nim-v0?heaps=` once, and their pairs of one number one experiment."""
     assert plain_label("Nim-v0?heaps=[3, 4][obfuscated]") == "Nim-v0?heaps=[3, 4]"
+    assert plain_label("Nim-v0?skin=obfuscated&heaps=[3, 4]") == "Nim-v0?heaps=[3, 4]", "as logs of before have it"
     heaps = ("Nim-v0?heaps=[3, 4]", "Nim-v0?heaps=[3, 5]", "Nim-v0?heaps=[3]")
     ranges = dict.fromkeys(heaps, (-1.0, 1.0))
     pairs = {result.pair for label in heaps for result in results_of(pair("a", "b", 1.0, 1.0, label), ranges, [])}
