@@ -280,7 +280,8 @@ def report(
     said_of = [*notes, BRIEF] if is_brief else [*notes, *optimal_note(agents, listed)]
     skins = {label: plain for label in games if (plain := plain_label(label)) != label}
     lost: dict[PairKey, str] = {}
-    regret, shown = ({}, []) if is_brief else (regrets(records, games, level, lost), transcripts(records, games, lost))
+    regret = {} if is_brief else regrets(records, games, level, lost)
+    shown = [] if is_brief else transcripts(records, games, lost, tried=regret.keys())
     return {
         "games": {e.label: {"broken": e.broken, **judges.get(e.label, {})} for e in entries},
         "agents": agents,

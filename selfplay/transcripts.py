@@ -6,13 +6,13 @@ stand. Left out: keeping the prompts themselves, which are most of what is said.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from sparring.envs import Game
 
 from .findings import why_lost
-from .match_log import replay
+from .match_log import is_void, replay
 from .standings import Record
 from .tournament import PairKey
 
@@ -21,11 +21,16 @@ SHOWN = 3
 
 
 def transcripts(
-    records: Iterable[Record], games: Mapping[str, Game[Any]], lost: dict[PairKey, str] | None = None
+    records: Iterable[Record],
+    games: Mapping[str, Game[Any]],
+    lost: dict[PairKey, str] | None = None,
+    *,
+    tried: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Return the first games of each match-up with what each seat was shown, by playing them again.
 
-    A pair that does not replay is left out, and `lost` takes in why.
+    All pairs are played again, so that `lost`, which takes in why one does not replay, has all of those; but for pairs
+    without a void game of the games `tried`, which `regrets` has played again. A pair that is lost is left out.
     """
     lost = {} if lost is None else lost
     found: list[dict[str, Any]] = []
@@ -33,14 +38,17 @@ def transcripts(
     for record in records:
         key = PairKey(*record["pair"])
         matchup = (key.game, key.one, key.other)
-        if key.game not in games or seen.get(matchup, 0) >= SHOWN:
+        is_shown = seen.get(matchup, 0) < SHOWN
+        if key.game not in games or not (is_shown or key.game not in tried or is_void(record)):
             continue
         try:
-            found += [_transcript(record, which, games[key.game]) for which in (0, 1)]
+            both = [_transcript(record, which, games[key.game]) for which in (0, 1)]
         except Exception as error:  # noqa: BLE001 (what another version of a game makes of it)
             lost.setdefault(key, why_lost(error))
             continue
-        seen[matchup] = seen.get(matchup, 0) + 1
+        if is_shown:
+            found += both
+            seen[matchup] = seen.get(matchup, 0) + 1
     return found
 
 

@@ -792,6 +792,35 @@ def test_a_game_that_does_not_replay_is_said_and_the_tables_stand(main: Main, tm
     assert found["regret"]["TicTacToe-v0"]["random"] != before["regret"]["TicTacToe-v0"]["random"]
 
 
+@pytest.mark.parametrize("game", ["KuhnPoker-v0", "TicTacToe-v0"])
+def test_all_pairs_that_do_not_replay_are_counted(main: Main, tmp_path: Path, game: str) -> None:
+    """Where cards are hidden three were tried: of a log with most pairs damaged nothing was said, with exit code 0."""
+    main(*SMALL, "--games", game, "--out", tmp_path)
+    log = tmp_path / "log.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for line in lines:
+        if line.get("pair", [0] * 5)[4] > 2:
+            line["games"][1]["turns"][-1]["prompt"] = "0" * 16
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert main("--report", log, "--no-exact", "--out", tmp_path / "again") == 1
+    found = read(tmp_path / "again")
+    assert found["unreplayed"][game]["pairs"] == 3
+    assert [(told["pair"]) for told in found["transcripts"]] == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_void_pair_that_does_not_replay_is_counted(main: Main, tmp_path: Path) -> None:
+    """What was played of a void game has no regret, and was not looked at."""
+    main(*SMALL, "--games", "TicTacToe-v0", "--out", tmp_path)
+    log = tmp_path / "log.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    game = next(line for line in lines if line.get("pair", [0] * 5)[4] == 5)["games"][0]
+    game |= {"ending": "void", "why": "random: no route", "rewards": [0.0, 0.0]}
+    game["turns"][0]["prompt"] = "0" * 16
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    main("--report", log, "--no-exact", "--out", tmp_path / "again")
+    assert read(tmp_path / "again")["unreplayed"]["TicTacToe-v0"]["pairs"] == 1
+
+
 def test_a_game_that_breaks_when_it_is_replayed_is_said(
     main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
