@@ -88,7 +88,7 @@ class Recorder:
         measured = self.measure.take(self.player)
         if self.ratings is not None:
             with _told(self.ratings.path):
-                measured |= self.ratings.take(self.player)
+                measured |= self.ratings.take(self.player, len(self.history))
         return measured
 
     def _keep(self, measured: dict[str, float]) -> None:

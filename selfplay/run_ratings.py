@@ -65,24 +65,29 @@ class RunRatings:
             self._log = MatchLog(self.path, header(anchors, [entry], retries=self.retries), alone=False)
         return self._log
 
-    def take(self, player: Agent) -> dict[str, float]:
+    def take(self, player: Agent, number: int) -> dict[str, float]:
         """Let the policy play, and return its rating in Elo above the first anchor, with the ends of its interval.
 
         An end that nothing bounds is not a number, and so is everything where no game counted.
+
+        Args:
+            player: the policy.
+            number: of the measure in the run, from 0. Pairs of it that are in the log are not played again, and later
+                measures that are there do not count, so that a run that was cut short has the ratings of a whole one.
         """
         log, entry = self.log, Entry(label=self.game.name, game=self.game)
-        number = len({name for key in log.records for name in (key.one, key.other) if name.startswith(NAME)})
         name = f"{NAME}{number}"
         entrants = [Entrant(name=name, agent=player)]
         entrants += [Entrant(name=other.name, agent=other) for other in (*self.anchors, *self.snapshots())]
         # Other deals at every measure: the same ones would make the same luck look like strength all along.
         keys = plan(entrants, [entry], pairs=self.pairs, seed=self.seed + number, baseline=name)
-        for played in tournament(entrants, [entry], keys, retries=self.retries):
+        for played in tournament(entrants, [entry], keys, done=log.done, retries=self.retries):
             log.add(played, retries=self.retries)
-        return self._rating(name)
+        return self._rating(name, self.seed + number)
 
-    def _rating(self, name: str) -> dict[str, float]:
-        records = list(self.log.records.values())
+    def _rating(self, name: str, last_seed: int) -> dict[str, float]:
+        # The seed of a pair says of which measure it is.
+        records = [record for key, record in self.log.records.items() if key.seed <= last_seed]
         ranges = {self.game.name: self.game.reward_range}
         staked = staked_games(records, ranges)
         results = [result for record in records for result in results_of(record, ranges, staked)]

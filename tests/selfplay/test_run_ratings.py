@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from sparring.agents import OptimalAgent, RandomAgent, ScriptedAgent
+from sparring.agents import OptimalAgent, Prompt, RandomAgent, Reply, ScriptedAgent
 from sparring.envs import make
 from sparring.selfplay import Settings
 from sparring.selfplay.match_log import header_digest, merge
@@ -20,7 +21,7 @@ from sparring.selfplay.settings_checks import check
 def test_each_measure_adds_games_on_other_deals(tmp_path: Path) -> None:
     game = make("TicTacToe-v0")
     rated = RunRatings(game, tmp_path / "log.jsonl", [RandomAgent(), OptimalAgent()], pairs=6)
-    first, second = rated.take(OptimalAgent(name="me")), rated.take(RandomAgent(name="me"))
+    first, second = rated.take(OptimalAgent(name="me"), 0), rated.take(RandomAgent(name="me"), 1)
     keys = list(rated.log.records)
     assert len(keys) == 2 * 2 * 6
     assert len({key.seed for key in keys}) == 2
@@ -34,7 +35,7 @@ def test_the_log_says_who_the_anchors_were_and_with_which_versions(tmp_path: Pat
     # A run of before, which said less, goes on.
     path.write_text('{"format": 1, "games": {"KuhnPoker-v0": {"reward_range": [-2.0, 2.0]}}}\n')
     rated = RunRatings(make("KuhnPoker-v0"), path, [RandomAgent()], pairs=2, retries=1)
-    rated.take(RandomAgent(name="me"))
+    rated.take(RandomAgent(name="me"), 0)
     headers, records = merge([path])
     assert headers[-1]["players"] == {"random": {"kind": "RandomAgent"}}
     assert headers[-1]["games"]["KuhnPoker-v0"]["retries"] == 1
@@ -45,19 +46,61 @@ def test_the_log_says_who_the_anchors_were_and_with_which_versions(tmp_path: Pat
 def test_what_was_played_before_counts_again_when_the_log_is_opened_anew(tmp_path: Path) -> None:
     game = make("KuhnPoker-v0")
     whole = RunRatings(game, tmp_path / "whole.jsonl", [RandomAgent()], pairs=10, seed=3)
-    wanted = [whole.take(RandomAgent(name="me")) for _ in range(3)]
+    wanted = [whole.take(RandomAgent(name="me"), n) for n in range(3)]
     parts = [
-        RunRatings(game, tmp_path / "parts.jsonl", [RandomAgent()], pairs=10, seed=3).take(RandomAgent(name="me"))
-        for _ in range(3)
+        RunRatings(game, tmp_path / "parts.jsonl", [RandomAgent()], pairs=10, seed=3).take(RandomAgent(name="me"), n)
+        for n in range(3)
     ]
     assert parts == wanted
     assert len(merge([tmp_path / "parts.jsonl"])[1]) == 30
 
 
+@pytest.mark.parametrize("played", [0, 1, 7, 11, 19, 20, 26, 30])
+def test_a_log_that_was_cut_short_anywhere_gives_the_ratings_of_a_whole_one(tmp_path: Path, played: int) -> None:
+    """A half-played measure took a number: the next call was another measure, of the same policy, on other deals."""
+
+    def take(path: Path, measures: range) -> list[dict[str, float]]:
+        rated = RunRatings(make("KuhnPoker-v0"), path, [RandomAgent(), OptimalAgent()], pairs=5, seed=3)
+        return [rated.take(RandomAgent(name="me"), n) for n in measures]
+
+    wanted = take(tmp_path / "whole.jsonl", range(3))
+    lines = (tmp_path / "whole.jsonl").read_text().splitlines(keepends=True)
+    cut = tmp_path / "cut.jsonl"
+    cut.write_text("".join(lines[: 1 + played]))
+    # The checkpoint is of before the second measure, whatever the log holds of that and of the third.
+    assert take(cut, range(1)) == wanted[:1]
+    assert take(cut, range(1, 3)) == wanted[1:]
+    assert merge([cut])[1].keys() == merge([tmp_path / "whole.jsonl"])[1].keys()
+    pairs = [line for line in cut.read_text().splitlines() if '"pair"' in line]
+    assert len(pairs) == 30
+
+
+def test_an_interrupted_measure_is_gone_on_with(tmp_path: Path) -> None:
+    """Ctrl-C in a measure, and the run's last measure, of the same policy, played all anew under another name."""
+
+    class Leaves(RandomAgent):
+        asked = 0
+
+        def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
+            self.asked += 1
+            if self.asked == 3:
+                raise KeyboardInterrupt
+            return super().reply(prompts)
+
+    game, me = make("KuhnPoker-v0"), Leaves(name="me")
+    rated = RunRatings(game, tmp_path / "a.jsonl", [RandomAgent()], pairs=300)
+    with pytest.raises(KeyboardInterrupt):
+        rated.take(me, 0)
+    assert 0 < len(rated.log.records) < 300
+    whole = RunRatings(game, tmp_path / "b.jsonl", [RandomAgent()], pairs=300)
+    assert rated.take(me, 0) == whole.take(RandomAgent(name="me"), 0)
+    assert rated.log.records.keys() == whole.log.records.keys()
+
+
 def test_forfeits_count_and_a_player_that_is_gone_does_not(tmp_path: Path) -> None:
     game = make("KuhnPoker-v0")
     silent = RunRatings(game, tmp_path / "a.jsonl", [RandomAgent()], pairs=10).take(
-        ScriptedAgent(lambda _: "", name="me")
+        ScriptedAgent(lambda _: "", name="me"), 0
     )
     assert math.isnan(silent["rating_low"])
     assert silent["rating_high"] < 0
@@ -65,7 +108,7 @@ def test_forfeits_count_and_a_player_that_is_gone_does_not(tmp_path: Path) -> No
     def fail(_: object) -> str:
         raise ConnectionError("gone")
 
-    gone = RunRatings(game, tmp_path / "b.jsonl", [RandomAgent()], pairs=4).take(ScriptedAgent(fail, name="me"))
+    gone = RunRatings(game, tmp_path / "b.jsonl", [RandomAgent()], pairs=4).take(ScriptedAgent(fail, name="me"), 0)
     assert math.isnan(gone["rating"])
 
 
