@@ -12,9 +12,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from .labels import plain_label
+from .match_log import is_void
 from .metagame import alpha_rank, cyclic_share, nash_average
 from .ratings import Rating, Ratings, Result, rate, t_quantile
 from .tournament import DOWN, PairKey
+from .void_reasons import void_reasons
 
 Record = Mapping[str, Any]
 Table = dict[str, Any]
@@ -62,7 +64,7 @@ def standings(
         "meetings": meetings(records),
         "matrix": win_rates(results, names),
         "metagame": _metagame(results, [name for name in names if name in met]),
-        "void": _reasons(records),
+        "void": void_reasons(game["why"] for r in records for game in r["games"] if game["ending"] == "void"),
     }
 
 
@@ -167,9 +169,14 @@ def meetings(records: Iterable[Record]) -> list[Table]:
 
 
 def rewards_table(records: Iterable[Record], game: str, level: float) -> dict[str, Table]:
-    """Return each player's mean reward a game in one game, with a t interval over pairs."""
+    """Return each player's mean reward a game in one game, with a t interval over pairs.
+
+    A pair with a void game does not count: what is left of it is one seat's.
+    """
     pairs: dict[str, list[float]] = {}
     for record in records:
+        if is_void(record):
+            continue
         got: dict[str, list[float]] = {}
         for played in counted_games([record], game):
             for name, reward in zip(played["players"], played["rewards"], strict=True):
@@ -273,11 +280,3 @@ def down_players(records: Iterable[Record]) -> dict[str, str]:
             if game["why"].startswith(f"{name}: {DOWN}"):
                 found.setdefault(name, game["why"].removeprefix(f"{name}: "))
     return found
-
-
-def _reasons(records: Iterable[Record]) -> dict[str, int]:
-    """Return how many games were void, by reason."""
-    found: dict[str, int] = {}
-    for game in (game for record in records for game in record["games"] if game["ending"] == "void"):
-        found[game["why"]] = found.get(game["why"], 0) + 1
-    return dict(sorted(found.items(), key=lambda item: -item[1]))

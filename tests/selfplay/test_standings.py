@@ -130,6 +130,14 @@ def test_one_deal_in_two_wordings_is_one_experiment() -> None:
     assert both["high"] - both["low"] == pytest.approx(single["high"] - single["low"], rel=0.1)
 
 
+def test_rewards_are_of_pairs_of_which_no_game_is_void() -> None:
+    """What the first seat is worth stood in the mean of whoever held it in the game that was left."""
+    broken = pair("a", "b", 1.0, 0.0, number=1)
+    broken["games"][1] |= {"ending": "void", "why": "down", "rewards": [0.0, 0.0]}
+    records = [pair("a", "b", 1.0, 0.0, number=0), broken]
+    assert standings(records, RANGES)["rewards"] == standings(records[:1], RANGES)["rewards"]
+
+
 def test_a_list_among_the_settings_is_no_skin() -> None:
     """Both games of Nim were `Nim-v0?heaps=` once, and their pairs of one number one experiment."""
     assert plain_label("Nim-v0?heaps=[3, 4][obfuscated]") == "Nim-v0?heaps=[3, 4]"
