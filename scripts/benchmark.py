@@ -4,7 +4,7 @@
     python scripts/benchmark.py --agents random mine=runs/a --games "LiarsDice-v0?dice=2" --skins plain obfuscated
     python scripts/benchmark.py --agents old=runs/a new=runs/b --games TicTacToe-v0 --sprt 0 50 --pairs 2000
     python scripts/benchmark.py --suite sparring-suite-v1 --agents runs/a
-    python scripts/benchmark.py --report runs/bench/log.jsonl other/log.jsonl
+    python scripts/benchmark.py --report runs/bench/log.jsonl other/log.jsonl --out both
 
 A killed benchmark goes on where it was when it is called again with the same --out, and gives the same table. Ctrl-C
 shows the table of what was played.
@@ -42,7 +42,7 @@ from sparring.selfplay.bench import (
     split_name,
 )
 from sparring.selfplay.bench_page import page
-from sparring.selfplay.bench_text import markdown, not_played, not_working, with_span
+from sparring.selfplay.bench_text import illegal_said, markdown, not_played, not_working, with_span
 from sparring.selfplay.match_log import MatchLog, merge, who_played
 from sparring.selfplay.probe import ProbeLog, kept_probes, probe
 from sparring.selfplay.runs import strict, write_whole
@@ -63,6 +63,7 @@ from sparring.selfplay.tournament import Entrant, Entry, PairKey, Played, plan, 
 
 GAMES = ("KuhnPoker-v0",)
 """What is played where nothing is named."""
+OUT = Path("runs/benchmark")
 DEFAULTS = {"pairs": 100, "seed": 0, "retries": 0, "probe": 0}
 IN_FLIGHT, IN_FLIGHT_OF_TEST = 256, 32
 """A test that is decided drops the games in flight, so that it should have few."""
@@ -110,7 +111,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--no-exact", action="store_true", help="leave exact exploitability out")
     add("--report", nargs="+", type=Path, default=[], metavar="LOG", help="play nothing; report what these logs hold")
-    add("--out", type=Path, default=Path("runs/benchmark"), help="folder of the log and the reports")
+    add("--out", type=Path, help="folder of the log and the reports; runs/benchmark, or that of the log to --report")
     add("--device", help="cpu, cuda, ...; of language models")
     add("--dtype", default="auto", help="of language models")
     add("--max-new-tokens", type=int, help="most tokens of a reply of language models")
@@ -131,12 +132,15 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def settle(options: argparse.Namespace) -> None:
     """Let a suite set what it fixes, fill in what was not given, and refuse what cannot be."""
+    if options.out is None:
+        options.out = folder_of(options.report) if options.report else OUT
     if options.report:
         refuse(options, PLAYED, "--report plays nothing; leave it out")
         if not options.games:
             refuse(options, ("skins", "hide_legal"), "the logs say how their games were worded; leave it out")
     if options.suite is not None:
         suite = find_suite(options.suite)
+        refuse(options, ("sprt",), f"{suite.name} is played whole, and a test stops early; leave one of them out")
         refuse(options, FIXED, f"{suite.name} sets that itself; leave it out, or play without --suite")
         options.games, options.skins = list(suite.games), list(suite.skins)
         options.pairs, options.seed, options.retries = suite.pairs, suite.seed, suite.retries
@@ -155,6 +159,14 @@ def settle(options: argparse.Namespace) -> None:
         raise ValueError("--sprt asks whether the second of two agents is better; give --agents A B")
     if len(options.agents) < 2 and not options.report:
         raise ValueError("give at least two players: --agents random optimal")
+
+
+def folder_of(logs: Sequence[Path]) -> Path:
+    """Return the folder of some logs. Raises ValueError if they lie in several."""
+    folders = sorted({path.parent for path in logs})
+    if len(folders) > 1:
+        raise ValueError(f"--report: {', '.join(map(str, folders))} are several folders; give --out for the report")
+    return folders[0]
 
 
 def refuse(options: argparse.Namespace, names: Iterable[str], why: str) -> None:
@@ -334,7 +346,10 @@ def probe_all(
 def exploited(found: dict[str, Any]) -> str:
     """Return what a probe found, in a line."""
     where = f"an exploiter of {found['player']} in {found['game']}"
-    return f"{where}: {found['none']}" if "none" in found else f"{where} wins {with_span(found['reward'])} a game"
+    if "none" in found:
+        return f"{where}: {found['none']}"
+    illegal = illegal_said(found)
+    return f"{where} wins {with_span(found['reward'])} a game" + (f"; {illegal}" if illegal else "")
 
 
 def write(out: Path, found: dict[str, Any]) -> None:
@@ -517,7 +532,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if found["interrupted"]:
         return 130
     if not found["standings"]["pairs"]:
-        print(f"benchmark.py: nothing could be played. {why_nothing(found)}", file=sys.stderr)
+        why = why_nothing(found)
+        said = f"nothing could be played. {why}" if why else "there is no pair of games to report"
+        print(f"benchmark.py: {said}", file=sys.stderr)
         return 1
     return 1 if not_working(found) else 0
 

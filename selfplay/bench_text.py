@@ -253,9 +253,22 @@ def sprt_said(found: Report) -> str:
 
 def _probe(report: Report) -> str:
     found = report.get("probe", [])
-    rows = [[p["game"], p["player"], p["games"], p.get("none") or with_span(p["reward"])] for p in found]
+    rows = [[p["game"], p["player"], p["games"], exploit_said(p)] for p in found]
     heads = ("game", "player", "games of training", "what the exploiter wins a game")
     return f"## A fresh exploiter\n\n{rows_of(heads, rows)}" if rows else ""
+
+
+def exploit_said(found: Report) -> str:
+    """Return what an exploiter wins a game, or why that is not known."""
+    if "none" in found:
+        return str(found["none"])
+    illegal = illegal_said(found)
+    return f"{with_span(found['reward'])}; {illegal}" if illegal else with_span(found["reward"])
+
+
+def illegal_said(found: Report) -> str:
+    """Return how much of what an exploiter replied was no move, if there was any: it could not win with that."""
+    return f"{found['illegal']:.0%} of its replies were illegal" if found.get("illegal") else ""
 
 
 def _broken(report: Report) -> str:
@@ -280,6 +293,9 @@ def not_working(report: Report) -> list[list[Any]]:
     rows += [["player", name, about["down"]] for name, about in agents if "down" in about]
     rows += [["game", name, about["broken"]] for name, about in games if about["broken"]]
     rows += [["void games", count, why] for why, count in report["standings"]["void"].items()]
+    for found in report.get("probe", []):
+        if "none" in found:
+            rows.append(["exploiter", f"of {found['player']} in {found['game']}", found["none"]])
     what = "not replayed, so without regret and transcript"
     for game, about in report.get("unreplayed", {}).items():
         rows.append([what, f"{game}, {about['pairs']} pairs", f"the first: {about['why']}"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .bench_text import counts, not_played, not_working, one_sided, signed, sprt_said
+from .bench_text import counts, illegal_said, not_played, not_working, one_sided, signed, sprt_said
 from .page_charts import Axis, Band, axis_head, curves, gauge, interval, point, shares
 from .page_html import Column, Html, definitions, esc, para, section, short, spanned, table
 from .spending import requests_said, spending_rows
@@ -321,7 +321,7 @@ def probe(report: Report) -> Html:
 def _probe_cells(axis: Axis, found: Report) -> list[object]:
     if "none" in found:
         return ["–", "", "–", found["none"]]
-    return [*_drawn_mean(axis, found["player"], found["reward"]), ""]
+    return [*_drawn_mean(axis, found["player"], found["reward"]), illegal_said(found)]
 
 
 def learning(report: Report) -> Html:

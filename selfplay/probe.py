@@ -10,7 +10,7 @@ import json
 import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sparring.agents import Agent
 from sparring.envs import Ending, Game
@@ -52,11 +52,10 @@ class ProbeLog:
             except (ValueError, TypeError) as error:
                 raise ValueError(f"{path}, line {number} is damaged ({error}); remove that line") from error
 
-    def won(self, about: Mapping[str, Any]) -> list[float] | None:
-        """Return what was won in a probe of before, a mean a pair; None if there was none, or it failed."""
+    def before(self, about: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return what a probe of before found; None if there was none, or it failed."""
         key = self._key(about)
-        same = (found["won"] for found in self._found if "won" in found and found.items() >= key.items())
-        return next(same, None)
+        return next((found for found in self._found if "won" in found and found.items() >= key.items()), None)
 
     def kept(self, headers: Sequence[Mapping[str, Any]], level: float) -> list[dict[str, Any]]:
         """Return what was last found of each player in each game, if it is one of these headers' of that name.
@@ -127,9 +126,8 @@ def probe(
     due = [(entry, e) for entry, e in there if (e.name, entry.label) not in without]
     for number, (entry, entrant) in enumerate(due, 1):
         about = {"game": entry.label, "player": entrant.name, "games": games, "seed": seed}
-        won = None if log is None else log.won(about)
-        found: dict[str, Any] = {"won": won}
-        if won is None:
+        found = None if log is None else log.before(about)
+        if found is None:
             where = f"{number} of {len(due)}, {entrant.name} in {entry.label}"
             found = _try(entry, entrant, games=games, seed=seed, retries=retries, watch=_placed(watch, where))
             if log is not None:
@@ -145,7 +143,7 @@ def _try(entry: Entry, entrant: Entrant, **terms: Any) -> dict[str, Any]:
     assert entry.game is not None
     assert entrant.agent is not None
     try:
-        return {"won": exploit(entry.game, entrant.agent, **terms)}
+        return exploit(entry.game, entrant.agent, **terms)._asdict()
     except Exception as error:  # noqa: BLE001
         # Whatever the player or the game broke on, the other probes go on.
         return {"none": said(error)}
@@ -154,7 +152,18 @@ def _try(entry: Entry, entrant: Entrant, **terms: Any) -> dict[str, Any]:
 def _outcome(found: Mapping[str, Any], level: float) -> dict[str, Any]:
     if "none" in found:
         return {"none": found["none"]}
-    return {"pairs": len(found["won"]), "reward": mean_interval(found["won"], level)}
+    # Logs of before say nothing of illegal replies.
+    illegal = {"illegal": found["illegal"]} if "illegal" in found else {}
+    return {"pairs": len(found["won"]), "reward": mean_interval(found["won"], level), **illegal}
+
+
+class Exploit(NamedTuple):
+    """What an exploiter does."""
+
+    won: list[float]
+    """In rewards a game, a mean for each pair of one deal, both seats."""
+    illegal: float
+    """Share of its replies that were illegal: where it is high, what was won says nothing of what can be."""
 
 
 def exploit(
@@ -165,8 +174,8 @@ def exploit(
     seed: int = 0,
     retries: int = 0,
     watch: Watch = lambda what, done, total: None,
-) -> list[float]:
-    """Return what a fresh exploiter wins a game against `target`, a mean for each pair of one deal, both seats.
+) -> Exploit:
+    """Return what a fresh exploiter does against `target`.
 
     Raises RuntimeError if no pair of games counts.
     """
@@ -174,14 +183,15 @@ def exploit(
     players = [Entrant(name="exploiter", agent=agent), Entrant(name="target", agent=target)]
     entries = [Entry(label=game.name, game=game)]
     keys = plan(players, entries, pairs=max(min(MATCH, games) // 2, 1), seed=seed + MATCH_SEED)
-    won = []
+    won, replies = [], []
     for done, played in enumerate(tournament(players, entries, keys, retries=retries), 1):
         watch("is played against", done, len(keys))
         if all(episode.ending is not Ending.VOID for episode in played.episodes):
             won.append(_won(played))
+            replies += [t for e in played.episodes for t in e.turns if e.players[t.seat] == "exploiter"]
     if not won:
         raise RuntimeError(f"every game against the exploiter was void: {played.episodes[0].why}")
-    return won
+    return Exploit(won, statistics.fmean(turn.problem is not None for turn in replies) if replies else 0.0)
 
 
 def _won(played: Played) -> float:

@@ -70,5 +70,8 @@ def requests_said(report: Mapping[str, Any]) -> list[str]:
     for name, used in report.get("requests", {}).items():
         faults = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in used["faults"].items()) or "none"
         sent = f"{used['requests']:,} requests, {used['retries']:,} of them sent again"
-        lines.append(f"{name}, in this call: {sent}; prompts without an answer: {faults}.")
+        least = "at least " if used["uncounted"] else ""
+        spent = f"{least}{used['prompt_tokens']:,} tokens of prompts and {used['completion_tokens']:,} of replies"
+        cost = "" if used["cost"] is None else f", {least}{used['cost']:.4f} to pay"
+        lines.append(f"{name}, in this call: {sent}; prompts without an answer: {faults}; with these {spent}{cost}.")
     return lines

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from sparring.selfplay.probe import Exploit
+
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
 TWO = ("--agents", "random", "heuristic")
@@ -87,8 +89,11 @@ def test_a_benchmark_leaves_a_log_and_three_reports(main: Main, tmp_path: Path, 
     assert found["standings"]["pairs"] == len(records(tmp_path / "log.jsonl")) == 24
     assert {len(p["turns"]) > 0 for p in found["transcripts"]} == {True}
     assert found["standings"]["anchor"] == "random"
-    assert "What was" not in capsys.readouterr().err
-    assert "data-ready" not in (tmp_path / "report.html").read_text().split("<script")[0]
+    assert capsys.readouterr().err == ""
+    for name in ("report.md", "report.html"):
+        text = (tmp_path / name).read_text()
+        for player, rating in found["standings"]["ratings"]["players"].items():
+            assert player == "random" or f"{rating['elo']:+.0f}" in text
 
 
 def test_a_terminal_of_80_columns_shows_the_tables_whole(
@@ -291,17 +296,19 @@ def test_exploiters_train_behind_the_report_and_what_they_found_is_kept(
     """Nothing was on the disk before the last of them was done, and all trained again when it was called again."""
     trained: list[str] = []
 
-    def exploit(game: Any, target: Any, **_: Any) -> list[float]:
+    def exploit(game: Any, target: Any, **_: Any) -> Exploit:
         assert read(tmp_path)["standings"]["pairs"] == 6
         trained.append(target.name)
         if trained == ["random", "heuristic"]:
             raise KeyboardInterrupt
-        return [0.0, 1.0, 0.5]
+        return Exploit([0.0, 1.0, 0.5], 0.25)
 
     monkeypatch.setattr("sparring.selfplay.probe.exploit", exploit)
     words = (*SMALL, "--probe", "40", "--level", "0.5", "--out", tmp_path)
     assert main(*words) == 130
-    assert "an exploiter of random in KuhnPoker-v0 wins +0.500 (" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "an exploiter of random in KuhnPoker-v0 wins +0.500 (" in shown
+    assert "a game; 25% of its replies were illegal" in shown
     (kept,) = read(tmp_path)["probe"]
     assert (kept["player"], kept["pairs"], read(tmp_path)["interrupted"]) == ("random", 3, True)
     assert main(*words) == 0
@@ -311,6 +318,44 @@ def test_exploiters_train_behind_the_report_and_what_they_found_is_kept(
     # Student's t of 2 degrees at 50 %: 0.816 times 0.5 / sqrt(3).
     assert kept["reward"]["high"] == pytest.approx(0.5 + 0.8165 * 0.5 / 3**0.5, abs=1e-3)
     assert "A fresh exploiter" in (tmp_path / "report.md").read_text()
+    for name in ("report.md", "report.html"):
+        assert (tmp_path / name).read_text().count("25% of its replies were illegal") == 2
+
+
+def test_exploiters_that_fail_did_not_work(main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them failed, with exit code 0."""
+
+    def exploit(*_: Any, **__: Any) -> Exploit:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr("sparring.selfplay.probe.exploit", exploit)
+    assert main(*SMALL, "--probe", "40", "--out", tmp_path) == 1
+    told = (tmp_path / "report.md").read_text().split("What did not work")[1]
+    assert "| exploiter | of random in KuhnPoker-v0 | RuntimeError: no memory |" in told
+
+
+def test_a_report_lies_beside_its_log(main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """It overwrote that of runs/benchmark, whatever log it was of."""
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        main(*SMALL, "--out", tmp_path / name)
+    (tmp_path / "a" / "report.json").unlink()
+    assert main("--report", tmp_path / "a" / "log.jsonl", "--no-exact") == 0
+    assert read(tmp_path / "a")["standings"]["pairs"] == 6
+    capsys.readouterr()
+    assert main("--report", Path("a", "log.jsonl"), Path("b", "log.jsonl"), "--no-exact") == 2
+    assert "a, b are several folders; give --out for the report" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+def test_a_log_without_games_is_said_to_be(main: Main, tmp_path: Path, capsys: Any) -> None:
+    """Its reason was empty."""
+    main(*SMALL, "--out", tmp_path)
+    log = tmp_path / "log.jsonl"
+    log.write_text(log.read_text().splitlines(keepends=True)[0])
+    capsys.readouterr()
+    assert main("--report", log, "--no-exact") == 1
+    assert capsys.readouterr().err == "benchmark.py: there is no pair of games to report\n"
 
 
 def test_a_sequential_test_stops_as_soon_as_it_is_decided(main: Main, tmp_path: Path) -> None:
@@ -509,10 +554,10 @@ def test_a_report_of_a_log_tells_what_exploiters_won(
     """They trained for hours, and --report said nothing of it."""
     fails = [True]
 
-    def exploit(game: Any, target: Any, **_: Any) -> list[float]:
+    def exploit(game: Any, target: Any, **_: Any) -> Exploit:
         if target.name == "heuristic" and fails:
             raise RuntimeError(fails.pop())
-        return [0.0, 1.0, 0.5]
+        return Exploit([0.0, 1.0, 0.5], 0.25)
 
     monkeypatch.setattr("sparring.selfplay.probe.exploit", exploit)
     words = (*SMALL, "--probe", "40", "--level", "0.5", "--out", tmp_path / "a")
@@ -563,6 +608,7 @@ def test_a_log_of_other_players_is_not_gone_on_with(main: Main, refuse: Any, tmp
         ([*SUITE, "--pairs", "1"], "--pairs: sparring-suite-v1 sets that itself; leave it out"),
         ([*SUITE, "--seed", "0", "--retries", "0"], "--seed, --retries: sparring-suite-v1 sets that itself"),
         ([*SUITE, "--games", "Nim-v0", "--skins", "plain"], "--games, --skins: sparring-suite-v1 sets that itself"),
+        ([*SUITE, "--sprt", "0", "50"], "--sprt: sparring-suite-v1 is played whole, and a test stops early"),
         ([*SUITE, "--baseline", "random"], "--baseline: sparring-suite-v1 sets that itself"),
         ([*SUITE, "--anchor", "random", "--hide-legal"], "--hide-legal, --anchor: sparring-suite-v1 sets that itself"),
         ([*SMALL, "--seed", "-1"], "--seed must be 0 or more, not -1"),

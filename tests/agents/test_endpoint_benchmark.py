@@ -91,8 +91,9 @@ def test_tokens_cost_and_replies_that_were_cut_off_are_in_every_report(bench, ma
     assert found["standings"]["players"]["served"]["tokens_a_reply"] == replies / asked
     row = ["served", asked, cut_off, f"{prompts:,}", f"{replies:,}", f"{used['cost']:.4f}"]
     assert f"| {' | '.join(map(str, row))} |" in (tmp_path / "report.md").read_text()
-    line = f"served, in this call: {asked} requests, 0 of them sent again; prompts without an answer: none."
-    assert line in (tmp_path / "report.md").read_text()
+    spent = f"{prompts:,} tokens of prompts and {replies:,} of replies, {used['cost']:.4f} to pay"
+    line = f"served, in this call: {asked} requests, 0 of them sent again; prompts without an answer: none"
+    assert f"{line}; with these {spent}." in (tmp_path / "report.md").read_text()
     page = (tmp_path / "report.html").read_text()
     assert f'<td class="n">{prompts:,}</td><td class="n">{replies:,}</td><td class="n">{used["cost"]:.4f}</td>' in page
 
@@ -102,6 +103,18 @@ def test_tokens_cost_and_replies_that_were_cut_off_are_in_every_report(bench, ma
     assert (again["spending"], "requests" in again) == (found["spending"], False)
     main("--report", tmp_path / "log.jsonl", "--no-exact", "--prices", "10000,20000", "--out", tmp_path / "again")
     assert json.loads((tmp_path / "again" / "report.json").read_text())["spending"] == found["spending"]
+
+
+def test_what_failed_and_was_paid_for_is_said(bench, server, chat, tmp_path):
+    """The server counts tokens of an answer that cannot be used; they were in no table."""
+    paid = chat.completion("", ended="error", usage={"prompt_tokens": 1000, "completion_tokens": 300})
+    server.answer = lambda number, request: paid
+    found = bench("--in-flight", "1", "--pairs", "1", "--prices", "1000,1000", "--endpoint-retries", "0")
+    asked = len(server.requests)
+    assert found["spending"] == {}
+    spent = f"{1000 * asked:,} tokens of prompts and {300 * asked:,} of replies, {1.3 * asked:.4f} to pay."
+    assert f"with these {spent}" in (tmp_path / "report.md").read_text()
+    assert spent in (tmp_path / "report.html").read_text()
 
 
 def test_tokens_that_no_server_counted_are_said_to_be_missing(bench, server, chat, tmp_path):

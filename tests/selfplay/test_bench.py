@@ -40,7 +40,7 @@ from sparring.selfplay.bench import (
 from sparring.selfplay.bench_page import page
 from sparring.selfplay.bench_text import markdown
 from sparring.selfplay.match_log import LogError, check_same, pair_record
-from sparring.selfplay.probe import ProbeLog, exploit, probe
+from sparring.selfplay.probe import Exploit, ProbeLog, exploit, probe
 from sparring.selfplay.run_curves import curves, read_curves, run_folder
 from sparring.selfplay.standings import mean_interval
 from sparring.selfplay.tournament import Entrant, Entry, plan, tournament
@@ -328,7 +328,7 @@ def test_the_random_player_can_be_exploited_in_kuhn_poker(monkeypatch: pytest.Mo
     """The best response to it wins 11/24, 0.458 a game over both seats; with this seed 2,000 games find much of it."""
     monkeypatch.setattr("sparring.selfplay.probe.WARM_STEPS", 40)
     monkeypatch.setattr("sparring.selfplay.probe.MATCH", 600)
-    won = exploit(make("KuhnPoker-v0"), RandomAgent(), games=2000, seed=1)
+    won, _ = exploit(make("KuhnPoker-v0"), RandomAgent(), games=2000, seed=1)
     assert len(won) == 300
     found = mean_interval(won, 0.95)
     assert found["low"] > 0.1
@@ -352,24 +352,28 @@ def test_an_exploiter_is_measured_by_pairs_of_one_deal_within_the_budget(monkeyp
     """It was measured by 1,000 games whatever the budget, of which no two were of one deal."""
     monkeypatch.setattr("sparring.selfplay.probe.train_exploiter", lambda *_, **__: OptimalAgent())
     seen: list[tuple[str, int, int]] = []
-    won = exploit(make("TicTacToe-v0"), RandomAgent(), games=20, watch=lambda *told: seen.append(told))
-    assert len(won) == 10
+    won, illegal = exploit(make("TicTacToe-v0"), RandomAgent(), games=20, watch=lambda *told: seen.append(told))
+    assert (len(won), illegal) == (10, 0.0)
     assert seen[-1] == ("is played against", 10, 10)
     assert {2 * mean for mean in won} <= {-2, -1, 0, 1, 2}
     # Who plays like the other, and draws nothing, wins with one deal in one seat what it loses in the other.
     first = ScriptedAgent(lambda prompt: f"[{prompt.legal[0]}]")
     monkeypatch.setattr("sparring.selfplay.probe.train_exploiter", lambda *_, **__: first)
-    assert exploit(make("KuhnPoker-v0"), first, games=4000, seed=5) == [0.0] * 500
+    assert exploit(make("KuhnPoker-v0"), first, games=4000, seed=5).won == [0.0] * 500
+    # One that forfeits has no first move that is one, and says so.
+    mute = ScriptedAgent(lambda prompt: "", name="exploiter")
+    monkeypatch.setattr("sparring.selfplay.probe.train_exploiter", lambda *_, **__: mute)
+    assert exploit(make("KuhnPoker-v0"), first, games=40).illegal == 1.0
 
 
 def test_what_a_probe_found_is_not_looked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[int] = []
 
-    def win(game: Any, target: Any, *, seed: int, **_: Any) -> list[float]:
+    def win(game: Any, target: Any, *, seed: int, **_: Any) -> Exploit:
         trained.append(seed)
         if target.name == "down":
             raise OSError("no route")
-        return [0.0, 1.0, 1.0, 0.0]
+        return Exploit([0.0, 1.0, 1.0, 0.0], 0.0)
 
     monkeypatch.setattr("sparring.selfplay.probe.exploit", win)
     players = [enter("random"), Entrant(name="down", agent=RandomAgent(name="down"))]
