@@ -1,0 +1,1 @@
+from selfplay.versions import *

@@ -1,0 +1,1 @@
+from selfplay.void_reasons import *
