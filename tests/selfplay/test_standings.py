@@ -120,7 +120,8 @@ def test_games_of_stakes_are_rated_by_what_was_won() -> None:
 
 
 def test_one_deal_in_two_wordings_is_one_experiment() -> None:
-    records = [pair("a", "b", 1.0, 0.0, label, n) for n in range(20) for label in ("chess", "chess[odd]")]
+    went = [(1.0, 0.0), (0.0, 0.0), (-1.0, 1.0), (1.0, 1.0), (-1.0, -1.0)] * 4
+    records = [pair("a", "b", *two, label, n) for n, two in enumerate(went) for label in ("chess", "chess[odd]")]
     table = standings(records, RANGES)
     assert table["pairs"] == 40
     assert table["ratings"]["pairs"] == 20
