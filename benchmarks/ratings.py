@@ -125,7 +125,10 @@ def tournament(seed: int, case: Case) -> tuple[list[Result], dict[str, float]]:
 
 
 def coverage(case: Case, tournaments: int, first: int = 0) -> dict[str, Any]:
-    """Return, of tournaments from seed `first` on, how often intervals of 95 % hold the truth, their half width in Elo, and how many have both ends."""
+    """Return, of tournaments from seed `first` on, how often intervals of 95 % hold the truth, and how wide they are.
+
+    Half widths, in Elo, are of intervals with both ends; `bounded` is the share of those.
+    """
     hits: list[float] = []
     widths: list[float] = []
     for seed in range(first, first + tournaments):
@@ -207,8 +210,8 @@ def report(found: dict[str, Any]) -> str:
         "",
         "## Few games, many draws, stakes",
         "",
-        f"{found['hard'][0]['tournaments']:,} tournaments a row, of seeds that nothing was chosen by; two players are 50",
-        "Elo apart and three at 0, 50 and 100, with stakes at 0, 15 and 30. Intervals are by pair. An interval with",
+        f"{found['hard'][0]['tournaments']:,} tournaments a row, of seeds that nothing was chosen by; two players are",
+        "50 Elo apart and three at 0, 50 and 100, with stakes at 0, 15 and 30. Intervals are by pair. An interval with",
         "one end, or none, holds much: they are wide on purpose where few games were decisive.",
         "",
         "| players and games | pairs a match-up and game | coverage | both ends | half width of those, median |",
@@ -223,9 +226,9 @@ def report(found: dict[str, Any]) -> str:
         "",
         "## Sequential test",
         "",
-        f"0 against 50 Elo, alpha = beta = 0.05, {found['tests']:,} tests a row. Elo is that of the mean score of a pair",
-        f"of games, as the test has it. The last column is of rating intervals of the games of {found['sprt'][0]['rated']}",
-        "of these tests: a sample that was stopped for how it looked.",
+        f"0 against 50 Elo, alpha = beta = 0.05, {found['tests']:,} tests a row. Elo is that of the mean score of a",
+        "pair of games, as the test has it. The last column is of rating intervals of the games of",
+        f"{found['sprt'][0]['rated']} of these tests: a sample that was stopped for how it looked.",
         "",
         "| true Elo | accepts that B is better | games, mean | 95 % rating interval holds the truth |",
         "|---|---|---|---|",
