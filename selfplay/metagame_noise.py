@@ -17,7 +17,9 @@ from .metagame import Floats, alpha_rank, log_odds, some_nash, without_ratings
 DRAWS = 200
 
 
-def metagame_noise(rates: ArrayLike, pairs: Mapping[tuple[int, int], Sequence[float]], *, seed: int = 0) -> dict:
+def metagame_noise(
+    rates: ArrayLike, pairs: Mapping[tuple[int, int], Sequence[float]], *, seed: int = 0
+) -> dict[str, float]:
     """Return what resampled pairs make of the figures of the metagame.
 
     Args:
