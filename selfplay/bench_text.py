@@ -10,8 +10,8 @@ from .spending import requests_said, spending_rows
 Report = Mapping[str, Any]
 
 STOPPED = (
-    "The test below stopped play for how the games went, which these intervals don't allow for: they may hold the truth "
-    "less often than they say. The test's verdict doesn't rest on them."
+    "The test below stopped play for how the games went, which these intervals don't allow for: they may hold the "
+    "truth less often than they say. The test's verdict doesn't rest on them."
 )
 TINY = 1e-9
 """Below this a figure is rounding, and is shown as 0."""
