@@ -9,6 +9,10 @@ from .spending import requests_said, spending_rows
 
 Report = Mapping[str, Any]
 
+STOPPED = (
+    "The test below stopped play for how the games went, which these intervals don't allow for: they may hold the "
+    "truth less often than they say. The test's verdict doesn't rest on them."
+)
 TINY = 1e-9
 """Below this a figure is rounding, and is shown as 0."""
 
@@ -37,7 +41,8 @@ def markdown(report: Report) -> str:
 def _about(report: Report) -> str:
     table = report["standings"]
     lines = [
-        f"{table['pairs']:,} pairs of games: one deal, both seats. Intervals are of {table['level']:.0%}, by pair.",
+        f"{counted(table['pairs'], 'pair')} of games: one deal, both seats. "
+        f"Intervals are of {percent(table['level'])}, by pair.",
         ", ".join(f"{name} {number}" for name, number in report["versions"].items()) + ".",
     ]
     if suite := report.get("suite"):
@@ -46,6 +51,24 @@ def _about(report: Report) -> str:
         games = ", ".join(table["staked"])
         lines.append(f"In games of stakes ({games}) ratings are of what was won, not of how often; see the rewards.")
     return "\n".join([*lines, *report.get("notes", [])])
+
+
+def counted(number: int, what: str) -> str:
+    """Return a count in words.
+
+    >>> counted(1, "pair"), counted(2000, "pair")
+    ('1 pair', '2,000 pairs')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def percent(level: float) -> str:
+    """Return the level of an interval with all its digits.
+
+    >>> percent(0.95), percent(0.996)
+    ('95%', '99.6%')
+    """
+    return f"{100 * level:.10g}%"
 
 
 def _ratings(report: Report) -> str:
@@ -67,7 +90,7 @@ def _rating_table(title: str, table: Report | None, report: Report, game: str | 
     rows = [
         [
             name,
-            f"{r['elo']:+.0f}" if r["low"] is not None and r["high"] is not None else one_sided(r),
+            elo_said(r),
             span(r),
             r["games"],
         ]
@@ -75,8 +98,15 @@ def _rating_table(title: str, table: Report | None, report: Report, game: str | 
         for name, r in table["players"].items()
     ]
     anchor = f"{table['anchor']} is at 0" if table["anchor"] else "the mean is at 0"
-    seats = "; ".join(f"{label} {r['elo']:+.0f} ({span(r)})" for label, r in table["seat"].items())
-    return f"## {title}\n\n{rows_of(heads, rows)}\n\nElo, {anchor}. Sitting in seat 0 is worth: {seats}."
+    seats = "; ".join(f"{label} {elo_said(r)} ({span(r)})" for label, r in table["seat"].items())
+    stopped = f" {STOPPED}" if report.get("sprt") else ""
+    return f"## {title}\n\n{rows_of(heads, rows)}\n\nElo, {anchor}. Sitting in seat 0 is worth: {seats}.{stopped}"
+
+
+def elo_said(rating: Report) -> str:
+    """Return a rating; of one that games do not bound on both sides no more than they say."""
+    is_bounded = rating["low"] is not None and rating["high"] is not None
+    return f"{rating['elo']:+.0f}" if is_bounded else one_sided(rating)
 
 
 def one_sided(rating: Report) -> str:
@@ -208,8 +238,24 @@ def _metagame(report: Report) -> str:
         for name in sorted(found["nash_score"], key=lambda n: -found["nash_score"][n])
     ]
     heads = ("player", "alpha-rank", "Nash averaging: weight", "score against it")
-    cyclic = f"{found['cyclic_share']:.1%} of the log-odds are cycles that no rating explains."
-    return f"## Who beats whom\n\n{rows_of(heads, rows)}\n\n{cyclic}"
+    said = cycles_said(found, report["standings"]["level"])
+    return f"## Who beats whom\n\n{rows_of(heads, rows)}\n\n{said}"
+
+
+def cycles_said(found: Report, level: float) -> str:
+    """Return how much of the log-odds are cycles, and what of all that cannot be told from noise."""
+    share = (
+        f"{found['cyclic_share']:.1%} of the log-odds are cycles (A beats B beats C beats A) that no rating explains"
+    )
+    verdict = "these can't be told from noise" if found["cyclic_p"] > 1 - level else "these are more than that"
+    noise = f"noise of so many pairs alone would make {found['cyclic_noise']:.1%} on average, and {verdict}."
+    same = [found["alpha_rank_first"], found["nash_first"]]
+    first = (
+        f"With pairs drawn anew the first by alpha-rank stays so in {same[0]:.0%}, by Nash averaging in {same[1]:.0%}"
+    )
+    unsure = [name for name, often in zip(("alpha-rank", "Nash averaging"), same, strict=True) if often < level]
+    doubt = f": who is first by {' and by '.join(unsure)} can't be told from noise" if unsure else ""
+    return f"{share}; {noise} {first}{doubt}."
 
 
 def _exact(report: Report) -> str:

@@ -22,10 +22,7 @@ Floats = NDArray[np.float64]
 
 OUTCOMES = {1.0: 0, 0.5: 1, 0.0: 2}
 LOOSE = 5.0
-"""Standard deviation of the prior of seat and draw terms, in logits."""
 STEPS = 200
-FAR = 30.0
-"""Logits beyond which no bound is looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +41,8 @@ class Design:
     weights_N3: Floats
     """What each game was: one of the three outcomes or, where stakes differ, so much won and the rest lost."""
     cluster_of: NDArray[np.int64]
+    loose: float = LOOSE
+    """Of the prior of seat and draw terms, in logits."""
 
     @classmethod
     def of(cls, results: Sequence[Result], anchor: str | None, sd: float, staked: Collection[str] = ()) -> Design:
@@ -76,6 +75,11 @@ class Design:
     def clusters(self) -> int:
         """How many pairs of games there are."""
         return int(self.cluster_of.max()) + 1
+
+    @cached_property
+    def is_fractional(self) -> bool:
+        """Whether a game was partly won."""
+        return not bool(np.isin(self.weights_N3, (0.0, 1.0)).all())
 
     @cached_property
     def rating_of(self) -> dict[str, int]:
@@ -127,7 +131,7 @@ class Design:
     @cached_property
     def precision_P(self) -> Floats:
         """Of the normal prior of each parameter."""
-        found_P = np.full(self.size, LOOSE**-2)
+        found_P = np.full(self.size, self.loose**-2)
         found_P[: len(self.rating_of)] = self.sd**-2
         return found_P
 
@@ -140,28 +144,11 @@ class Design:
             found_P[self.rating_of[name]] += 1.0
         return found_P
 
-    def unbounded(self, name: str) -> tuple[bool, bool]:
-        """Return whether no game bounds a player's rating above, and whether none does below.
-
-        A rating is bounded above if the player failed to beat somebody, who failed to beat somebody, and so on to the
-        anchor; without one, to every other player.
-        """
-        from .ratings import reachable
-
-        others = [self.anchor] if self.anchor is not None else [n for n in self.players if n != name]
-        if name == self.anchor or not others:
-            return False, False
-        held = [pair for pair in self._held() if pair[0] != pair[1]]
-        above = not reachable(name, held).issuperset(others)
-        below = not reachable(name, [(b, a) for a, b in held]).issuperset(others)
-        return above, below
-
-    def _held(self) -> list[tuple[str, str]]:
-        """Return (a, b) where a did not win every game against b."""
-        found = []
-        for (first, second, _), (won, drawn, lost) in zip(self.cells, self.counts_K3, strict=True):
-            found += [(first, second)] * bool(drawn + lost) + [(second, first)] * bool(drawn + won)
-        return found
+    def axis(self, parameter: int) -> Floats:
+        """Return the vector whose product with the parameters is one of them."""
+        found_P = np.zeros(self.size)
+        found_P[parameter] = 1.0
+        return found_P
 
     def nu(self, found: Fit, game: str) -> float:
         """Return nu of a game, 0 where nothing was drawn."""
@@ -271,24 +258,51 @@ def cluster_scores(design: Design, found: Fit) -> Floats:
     return found_CP
 
 
-def bound(design: Design, found: Fit, name: str, *, side: int, level: float) -> float:
-    """Return the end of a player's interval on the side that games do bound, in logits.
+def cluster_information(design: Design, found: Fit, direction_P: Floats) -> Floats:
+    """Return what the model expects the square of each pair's gradient along a direction to be, [C].
 
-    It is where twice the log-likelihood ratio reaches the chi-squared quantile; the ratio is scaled by pairs over
-    games, as if the games of a pair were one.
+    The games of a pair are taken as independent here, and as chancy as those of their game were: where stakes are
+    small, less than all or nothing.
     """
-    from scipy.optimize import brentq
-    from scipy.stats import chi2
+    variance_K = _moments(found.p_K3, _moves(design, direction_P))[0] * _dispersion(design, found)
+    expected_C: Floats = np.bincount(
+        design.cluster_of, weights=variance_K[design.cell_of], minlength=design.clusters
+    ).astype(np.float64)
+    return expected_C
 
-    direction_P = design.direction(name)
-    middle = float(direction_P @ found.beta_P)
-    # The prior bounds the maximum; the likelihood alone goes on rising on the other side.
-    limit = float(chi2.ppf(level, 1)) / (2 * design.clusters / len(design.cell_of))
 
-    def excess(distance: float) -> float:
-        value = middle + side * distance
-        return found.value - fit(design, held=(direction_P, value)).value - limit
+def decisive_games(design: Design, found: Fit, direction_P: Floats) -> float:
+    """Return how many games are expected to say much of a direction: of nearly even players those that aren't drawn.
 
-    if excess(FAR) < 0:
-        return side * math.inf
-    return middle + side * float(brentq(excess, 0.0, FAR, xtol=1e-4))
+    That is the square of the gradient's variance over the sum of the fourth moments of the games.
+    """
+    n_K = design.counts_K3.sum(1)
+    second_K, fourth_K = _moments(found.p_K3, _moves(design, direction_P))
+    return float((n_K @ second_K) ** 2 / (n_K @ fourth_K))
+
+
+def _moves(design: Design, direction_P: Floats) -> Floats:
+    """Return what a step along a direction adds to the logit of each outcome, [K, 3]."""
+    half_K = design.difference_KP @ direction_P / 2
+    moves_K3: Floats = np.stack([half_K, design.draw_KP @ direction_P, -half_K], 1)
+    return moves_K3
+
+
+def _moments(p_K3: Floats, value_K3: Floats) -> tuple[Floats, Floats]:
+    """Return the second and the fourth central moment of a value in each cell."""
+    left_K3 = value_K3 - (p_K3 * value_K3).sum(1, keepdims=True)
+    return (p_K3 * left_K3**2).sum(1), (p_K3 * left_K3**4).sum(1)
+
+
+def _dispersion(design: Design, found: Fit) -> Floats:
+    """Return Pearson's dispersion of each cell's game, at most 1; one more game, as the model has it, is counted in."""
+    score_3 = np.array([1.0, 0.5, 0.0])
+    expected_K = _moments(found.p_K3, np.broadcast_to(score_3, found.p_K3.shape))[0]
+    left_N = (design.weights_N3 - found.p_K3[design.cell_of]) @ score_3
+    game_K = np.array([design.games.index(cell[2]) for cell in design.cells])
+    game_N = game_K[design.cell_of]
+    expected_G = np.bincount(game_N, weights=expected_K[design.cell_of])
+    one_G = expected_G / np.bincount(game_N)
+    found_G = (np.bincount(game_N, weights=left_N**2) + one_G) / np.maximum(expected_G + one_G, 1e-300)
+    dispersion_K: Floats = np.minimum(found_G, 1.0)[game_K]
+    return dispersion_K

@@ -130,7 +130,8 @@ def regrets(
                 continue
             for name, given in given_away.items():
                 pairs.setdefault(name, []).append(float(np.mean(given)))
-        found[label] = {name: mean_interval(values, level) for name, values in pairs.items()}
+        low, high = game.reward_range
+        found[label] = {name: mean_interval(values, level, (0.0, high - low)) for name, values in pairs.items()}
     return found
 
 
@@ -179,7 +180,7 @@ def skin_costs(
             before = scores.get(plain, {}).get(at)
             if before is not None:
                 lost.setdefault(at[0], []).append(before - score)
-        found[label] = {name: mean_interval(values, level) for name, values in lost.items()}
+        found[label] = {name: mean_interval(values, level, (-1.0, 1.0)) for name, values in lost.items()}
     return found
 
 

@@ -88,7 +88,7 @@ def nash_average(rates: ArrayLike) -> tuple[Floats, Floats]:
     p_NN = win_matrix(rates)
     n = len(p_NN)
     lead_NN = p_NN - p_NN.T
-    start_N = _some_nash(lead_NN)
+    start_N = some_nash(lead_NN)
 
     def negative_entropy(x: Floats) -> tuple[float, Floats]:
         x = np.maximum(x, 1e-12)
@@ -113,7 +113,7 @@ def nash_average(rates: ArrayLike) -> tuple[Floats, Floats]:
     return x_N, p_NN @ x_N
 
 
-def _some_nash(lead_NN: Floats) -> Floats:
+def some_nash(lead_NN: Floats) -> Floats:
     """Return one equilibrium of a symmetric zero-sum game, by linear programming."""
     from scipy.optimize import linprog
 
@@ -129,9 +129,20 @@ def cyclic_share(rates: ArrayLike) -> float:
     Log-odds are split into differences of ratings and a rest that is made of cycles (Hodge decomposition; Balduzzi et
     al. 2018, section 2): this is the rest's part of the sum of squares. Win rates are kept within 1 % of the ends.
     """
-    p_NN = np.clip(win_matrix(rates), 0.01, 0.99)
-    odds_NN = np.log(p_NN / (1 - p_NN))
-    rating_N = odds_NN.mean(1)
-    rest_NN = odds_NN - (rating_N[:, None] - rating_N[None])
+    odds_NN = log_odds(rates)
     whole = float((odds_NN**2).sum())
-    return float((rest_NN**2).sum()) / whole if whole > 0 else 0.0
+    return float((without_ratings(odds_NN) ** 2).sum()) / whole if whole > 0 else 0.0
+
+
+def log_odds(rates: ArrayLike) -> Floats:
+    """Return win rates as log-odds, kept within 1 % of the ends, [N, N]."""
+    p_NN = np.clip(win_matrix(rates), 0.01, 0.99)
+    found_NN: Floats = np.log(p_NN / (1 - p_NN))
+    return found_NN
+
+
+def without_ratings(odds_NN: Floats) -> Floats:
+    """Return what is left of log-odds when differences of ratings are taken away: cycles."""
+    rating_N = odds_NN.mean(1)
+    found_NN: Floats = odds_NN - (rating_N[:, None] - rating_N[None])
+    return found_NN

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .bench_text import counts, illegal_said, not_played, not_working, one_sided, signed, sprt_said
+from .bench_text import (
+    STOPPED,
+    counts,
+    cycles_said,
+    elo_said,
+    illegal_said,
+    not_played,
+    not_working,
+    one_sided,
+    percent,
+    signed,
+    sprt_said,
+)
 from .page_charts import Axis, Band, axis_head, curves, gauge, interval, point, shares
 from .page_html import Column, Html, definitions, esc, para, section, short, spanned, table
 from .spending import requests_said, spending_rows
@@ -46,7 +58,7 @@ def about(report: Report) -> Html:
         ("players", len(report["agents"]) or len(found["players"])),
         ("games", len(report["games"])),
         ("seed", ", ".join(map(str, report.get("seeds", [])))),
-        ("intervals", f"{found['level']:.0%}, by pair"),
+        ("intervals", f"{percent(found['level'])}, by pair"),
         ("illegal replies taken back", ", ".join(map(str, report.get("retries", [])))),
     ]
     if suite := report.get("suite"):
@@ -78,7 +90,8 @@ def ratings(report: Report) -> Html:
     parts += [_rating_table(report, game, one, game) for game, one in found["by_game"].items()]
     staked = found["staked"]
     note = f"In games of stakes ({', '.join(staked)}) ratings are of what was won, not of how often." if staked else ""
-    return section("ratings", "Ratings", para(note) if note else "", *parts)
+    notes = [para(text) for text in (note, STOPPED if report.get("sprt") else "") if text]
+    return section("ratings", "Ratings", *notes, *parts)
 
 
 def _rating_table(report: Report, title: str, found: Report | None, game: str | None = None) -> Html:
@@ -96,7 +109,7 @@ def _rating_table(report: Report, title: str, found: Report | None, game: str | 
         _rating_row(name, r, axis) + (_mean_cells(rewards.get(name)) if rewards else []) for name, r in rated.items()
     ]
     seats = "; ".join(
-        f"{label} {signed(r['elo'], 0)} ({spanned(r['low'], r['high'], 0)})" for label, r in found["seat"].items()
+        f"{label} {elo_said(r)} ({spanned(r['low'], r['high'], 0)})" for label, r in found["seat"].items()
     )
     note = para(f"Elo, {anchor}; {found['pairs']:,} independent pairs. Sitting in seat 0 is worth: {seats}.", "small")
     return Html(f"<h3>{esc(title)}</h3>{table(columns, rows, f'Ratings: {title}', is_headed=True)}{note}")
@@ -135,7 +148,7 @@ def matrix(report: Report) -> Html:
     met = [name for name in found["players"] if any(name in two for two in rates)]
     order = [*rated, *(name for name in met if name not in rated)]
     said = "The row's score against the column, in percent; draws count half, over all games and both seats."
-    beside = f'<div class="beside">{_heat_map(order, rates, said)}{_metagame(found["metagame"])}</div>'
+    beside = f'<div class="beside">{_heat_map(order, rates, said)}{_metagame(found["metagame"], found["level"])}</div>'
     return section("matrix", "Who beats whom", para(said), beside, _meetings(found["meetings"]))
 
 
@@ -159,7 +172,7 @@ def _heat(a: str, b: str, p: float | None) -> str:
     return f'<td class="n h{round(10 * p)}" title="{esc(said)}">{100 * p:.1f}</td>'
 
 
-def _metagame(found: Report | None) -> Html:
+def _metagame(found: Report | None, level: float) -> Html:
     if found is None:
         return para("Not everybody met everybody, so nothing is said of cycles.", "small")
     if len(found["alpha_rank"]) < 3:
@@ -168,12 +181,9 @@ def _metagame(found: Report | None) -> Html:
     keys = ("alpha_rank", "nash_weight", "nash_score")
     rows = [[name, *(f"{found[key][name]:.3f}" for key in keys)] for name in order]
     heads = ("alpha-rank", "weight in the Nash average", "score against it")
-    cycles = (
-        f"{found['cyclic_share']:.1%} of the log-odds are cycles (A beats B beats C beats A) that no rating explains."
-    )
     return Html(
         f"<div>{table([Column('player', 't'), *map(Column, heads)], rows, 'Where there may be cycles')}"
-        f"{para(cycles, 'small')}</div>"
+        f"{para(cycles_said(found, level), 'small')}</div>"
     )
 
 

@@ -68,7 +68,7 @@ class ProbeLog:
             if any([h["games"].get(game), h["players"].get(player)] == record["identity"] for h in headers):
                 where = (game, player, record["games"], record["seed"])
                 about = {"game": game, "player": player, "games": record["games"]}
-                found[where] = {**about, **_outcome(record, level)}
+                found[where] = {**about, **_outcome(record, level, _told_range(headers, game))}
         return list(found.values())
 
     def add(self, about: Mapping[str, Any], found: Mapping[str, Any]) -> None:
@@ -132,7 +132,7 @@ def probe(
             found = _try(entry, entrant, games=games, seed=seed, retries=retries, watch=_placed(watch, where))
             if log is not None:
                 log.add(about, found)
-        yield {"game": entry.label, "player": entrant.name, "games": games, **_outcome(found, level)}
+        yield {"game": entry.label, "player": entrant.name, "games": games, **_outcome(found, level, _range(entry))}
 
 
 def _placed(watch: Watch, where: str) -> Watch:
@@ -149,12 +149,23 @@ def _try(entry: Entry, entrant: Entrant, **terms: Any) -> dict[str, Any]:
         return {"none": said(error)}
 
 
-def _outcome(found: Mapping[str, Any], level: float) -> dict[str, Any]:
+def _range(entry: Entry) -> tuple[float, float]:
+    assert entry.game is not None
+    return entry.game.reward_range
+
+
+def _told_range(headers: Iterable[Mapping[str, Any]], label: str) -> tuple[float, float] | None:
+    """Return the reward range of a game, if headers tell it."""
+    told = (header["games"].get(label, {}).get("reward_range") for header in headers)
+    return next(((low, high) for low, high in filter(None, told)), None)
+
+
+def _outcome(found: Mapping[str, Any], level: float, limits: tuple[float, float] | None) -> dict[str, Any]:
     if "none" in found:
         return {"none": found["none"]}
     # Logs of before say nothing of illegal replies.
     illegal = {"illegal": found["illegal"]} if "illegal" in found else {}
-    return {"pairs": len(found["won"]), "reward": mean_interval(found["won"], level), **illegal}
+    return {"pairs": len(found["won"]), "reward": mean_interval(found["won"], level, limits), **illegal}
 
 
 class Exploit(NamedTuple):

@@ -15,10 +15,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .davidson import Design, Fit, bound, cluster_scores, fit
+from .davidson import Design, cluster_information, cluster_scores, decisive_games, fit
+from .separation import Separation, likelihood_end
 
 ELO = 400 / math.log(10)
 """Elo a natural logit: 400 Elo are odds of ten to one."""
+IMAGINED = 2
+"""Pairs, as chancy as the model has them, that intervals count beside those that were played."""
+FEW = 8.0
+"""Decisive games below which the likelihood's ends count where they lie further out."""
 
 
 class Result(NamedTuple):
@@ -79,9 +84,11 @@ def rate(
 
     The model is d = rating(first) - rating(second) + seat(game), and a game is won, drawn and lost in proportion to
     exp(d / 2), nu(game), exp(-d / 2) (Davidson 1970, eq. 2.5, in logits). Intervals are those of a sandwich clustered
-    by pair (Liang and Zeger 1986), corrected for few pairs, with a t distribution. A player who lost nothing, or
-    nothing outside a group that does not include the anchor, has no highest likelihood: it gets one end from a
-    likelihood ratio, and infinity for the other.
+    by pair (Liang and Zeger 1986), corrected for few pairs, with a t distribution. Where fewer than `FEW` games were
+    decisive they reach to the ends of the likelihood ratio, if those are further out. A player whose rating can grow
+    without any game becoming less likely, such as one who lost nothing, has no highest likelihood: it gets one end
+    from a likelihood ratio, and infinity for the other; infinity for both where nothing is known, as where all games
+    were drawn.
 
     Args:
         results: games that count; leave void ones out.
@@ -99,16 +106,18 @@ def rate(
     results = list(results)
     design = Design.of(results, anchor, prior / ELO, staked)
     _check_met(design, results)
-    found = fit(design)
-    spread = _spread(design, found)
-    quantile = t_quantile(level, design.clusters - 1)
-    ends = {name: _interval(design, found, spread, name, quantile, level) for name in design.players}
-    games = {name: sum(name in (r.first, r.second) for r in results) for name in design.players}
-    rated = {name: Rating(elo=mid, low=low, high=high, games=games[name]) for name, (mid, low, high) in ends.items()}
+    intervals = _Intervals(design, level)
+    rated = {
+        name: intervals.of(design.direction(name), sum(name in (r.first, r.second) for r in results))
+        for name in design.players
+    }
+    seat = {
+        game: intervals.of(design.axis(at), sum(r.game == game for r in results)) for game, at in design.seat_of.items()
+    }
     return Ratings(
         players=dict(sorted(rated.items(), key=lambda item: -item[1].elo)),
-        seat={game: _seat(design, found, spread, game, quantile, results) for game in design.games},
-        draw={game: design.nu(found, game) for game in design.games},
+        seat=seat,
+        draw={game: design.nu(intervals.found, game) for game in design.games},
         anchor=anchor,
         level=level,
         pairs=design.clusters,
@@ -137,49 +146,68 @@ def reachable(start: str, edges: Iterable[tuple[str, str]]) -> set[str]:
     return found
 
 
-def _spread(design: Design, found: Fit) -> NDArray[np.float64]:
-    """Return the covariance of the parameters: H^-1 (sum over pairs of g g') H^-1, [P, P]."""
-    scores_CP = cluster_scores(design, found)
-    clusters, parameters = scores_CP.shape
-    bread_PP = np.linalg.inv(found.hessian_PP)
-    meat_PP = scores_CP.T @ scores_CP
-    # Few pairs make residuals too small: each pair pulls the fit towards itself.
-    factor = clusters / max(clusters - 1, 1) * max(clusters / max(clusters - parameters, 1), 1.0)
-    spread: NDArray[np.float64] = factor * bread_PP @ meat_PP @ bread_PP
-    return spread
+class _Intervals:
+    """The fit of a design, and how far to either side of it the truth may lie."""
+
+    def __init__(self, design: Design, level: float) -> None:
+        check_level(level)
+        self.design, self.level = design, level
+        self.found = fit(design)
+        self._separation = Separation(design)
+        self._bread_PP = np.linalg.inv(self.found.hessian_PP)
+        self._scores_CP = cluster_scores(design, self.found)
+
+    def of(self, direction_P: NDArray[np.float64], games: int) -> Rating:
+        """Return a form of the parameters, in Elo, with its interval."""
+        middle = float(direction_P @ self.found.beta_P)
+        low, high = self._ends(direction_P, middle)
+        return Rating(elo=ELO * middle, low=ELO * low, high=ELO * high, games=games)
+
+    def _ends(self, direction_P: NDArray[np.float64], middle: float) -> tuple[float, float]:
+        if not direction_P.any():
+            return middle, middle
+        above, below = self._separation.unbounded(direction_P)
+        if above or below:
+            low = -math.inf if below else likelihood_end(self.design, direction_P, side=-1, level=self.level)
+            high = math.inf if above else likelihood_end(self.design, direction_P, side=1, level=self.level)
+            return low, high
+        deviation, freedom = self._sandwich(direction_P)
+        half = t_quantile(self.level, freedom) * deviation
+        ends = [middle - half, middle + half]
+        bread_P = self._bread_PP @ direction_P
+        if not self.design.is_fractional and decisive_games(self.design, self.found, bread_P) < FEW:
+            # What so few games say is lopsided, which a standard error doesn't see.
+            ends += [likelihood_end(self.design, direction_P, side=side, level=self.level) for side in (-1, 1)]
+        return min(ends), max(ends)
+
+    def _sandwich(self, direction_P: NDArray[np.float64]) -> tuple[float, float]:
+        """Return a standard error, H^-1 (sum over pairs of g g') H^-1 along a direction, and its degrees of freedom.
+
+        Pairs that all went alike would leave no width, and a few that did not speak for the rest: so `IMAGINED` pairs
+        more are counted, each with the variance that the model gives to one of those that speak of this (as Agresti and
+        Coull 1998 do for proportions), and the degrees of freedom are Satterthwaite's, of all of them.
+        """
+        clusters, parameters = self._scores_CP.shape
+        bread_P = self._bread_PP @ direction_P
+        # Few pairs make residuals too small: each pair pulls the fit towards itself.
+        factor = clusters / max(clusters - 1, 1) * max(clusters / max(clusters - parameters, 1), 1.0)
+        seen_C = factor * (self._scores_CP @ bread_P) ** 2
+        expected_C = cluster_information(self.design, self.found, bread_P)
+        # Their mean square over their mean: what one of the pairs that speak of this adds.
+        imagined = np.full(IMAGINED, (expected_C**2).sum() / expected_C.sum())
+        parts = np.append(seen_C, imagined)
+        return math.sqrt(parts.sum()), float(parts.sum() ** 2 / (parts**2).sum())
 
 
-def t_quantile(level: float, freedom: int) -> float:
+def check_level(level: float) -> None:
+    """Raise ValueError unless intervals can be of this level."""
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, not {level}")
+
+
+def t_quantile(level: float, freedom: float) -> float:
     """Return how many standard errors an interval of this level reaches to each side."""
     from scipy.stats import t
 
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, not {level}")
-    return float(t.ppf(0.5 + level / 2, max(freedom, 1)))
-
-
-def _interval(
-    design: Design, found: Fit, spread_PP: NDArray[np.float64], name: str, quantile: float, level: float
-) -> tuple[float, float, float]:
-    """Return a player's rating in Elo and the ends of its interval."""
-    direction_P = design.direction(name)
-    middle = float(direction_P @ found.beta_P)
-    half = quantile * math.sqrt(max(float(direction_P @ spread_PP @ direction_P), 0.0))
-    above, below = design.unbounded(name)
-    low = bound(design, found, name, side=-1, level=level) if above else middle - half
-    high = bound(design, found, name, side=1, level=level) if below else middle + half
-    return ELO * middle, -math.inf if below else ELO * low, math.inf if above else ELO * high
-
-
-def _seat(
-    design: Design,
-    found: Fit,
-    spread_PP: NDArray[np.float64],
-    game: str,
-    quantile: float,
-    results: Sequence[Result],
-) -> Rating:
-    at = design.seat_of[game]
-    middle, half = found.beta_P[at], quantile * math.sqrt(spread_PP[at, at])
-    games = sum(r.game == game for r in results)
-    return Rating(elo=ELO * middle, low=ELO * (middle - half), high=ELO * (middle + half), games=games)
+    check_level(level)
+    return float(t.ppf(0.5 + level / 2, max(freedom, 1.0)))

@@ -14,6 +14,7 @@ from typing import Any
 from .labels import plain_label
 from .match_log import is_void
 from .metagame import alpha_rank, cyclic_share, nash_average
+from .metagame_noise import metagame_noise
 from .ratings import Rating, Ratings, Result, rate, t_quantile
 from .tournament import DOWN, PairKey
 from .void_reasons import void_reasons
@@ -60,7 +61,7 @@ def standings(
         "by_game": {
             game: ratings_table([r for r in results if r.game == game], anchored, level, staked) for game in games
         },
-        "rewards": {game: rewards_table(records, game, level) for game in games},
+        "rewards": {game: rewards_table(records, game, level, ranges.get(game)) for game in games},
         "meetings": meetings(records),
         "matrix": win_rates(results, names),
         "metagame": _metagame(results, [name for name in names if name in met]),
@@ -168,8 +169,10 @@ def meetings(records: Iterable[Record]) -> list[Table]:
     return list(found.values())
 
 
-def rewards_table(records: Iterable[Record], game: str, level: float) -> dict[str, Table]:
-    """Return each player's mean reward a game in one game, with a t interval over pairs.
+def rewards_table(
+    records: Iterable[Record], game: str, level: float, limits: tuple[float, float] | None = None
+) -> dict[str, Table]:
+    """Return each player's mean reward a game in one game, with a t interval over pairs, see `mean_interval`.
 
     A pair with a void game does not count: what is left of it is one seat's.
     """
@@ -183,16 +186,28 @@ def rewards_table(records: Iterable[Record], game: str, level: float) -> dict[st
                 got.setdefault(name, []).append(reward)
         for name, rewards in got.items():
             pairs.setdefault(name, []).append(statistics.fmean(rewards))
-    return {name: mean_interval(values, level) for name, values in pairs.items()}
+    return {name: mean_interval(values, level, limits) for name, values in pairs.items()}
 
 
-def mean_interval(values: Sequence[float], level: float) -> Table:
-    """Return a mean with its t interval; None for ends that a single value does not give."""
-    mean = statistics.fmean(values)
-    if len(values) < 2:
+def mean_interval(values: Sequence[float], level: float, limits: tuple[float, float] | None = None) -> Table:
+    """Return a mean with its t interval; None for ends that a single value does not give.
+
+    Values that are all alike have no spread to go by. How many others there may be is bounded as Clopper and Pearson
+    (1934) bound a share of which nothing was seen, and `limits`, the least and the greatest that there can be, how far
+    those pull the mean; without limits there are no ends. No end lies outside the limits.
+    """
+    mean, count = statistics.fmean(values), len(values)
+    if count < 2:
         return {"mean": mean, "low": None, "high": None}
-    half = t_quantile(level, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
-    return {"mean": mean, "low": mean - half, "high": mean + half}
+    half = t_quantile(level, count - 1) * statistics.stdev(values) / math.sqrt(count)
+    is_alike = math.isclose(min(values), max(values), rel_tol=1e-9, abs_tol=1e-9)
+    if limits is None:
+        return {"mean": mean, "low": None if is_alike else mean - half, "high": None if is_alike else mean + half}
+    least, greatest = min(limits[0], mean), max(limits[1], mean)
+    if is_alike:
+        unseen = 1 - ((1 - level) / 2) ** (1 / count)
+        return {"mean": mean, "low": mean - unseen * (mean - least), "high": mean + unseen * (greatest - mean)}
+    return {"mean": mean, "low": max(mean - half, least), "high": min(mean + half, greatest)}
 
 
 def win_rates(results: Iterable[Result], names: Sequence[str]) -> list[list[float | None]]:
@@ -217,7 +232,19 @@ def _metagame(results: Sequence[Result], names: Sequence[str]) -> Table | None:
         "nash_weight": dict(zip(names, weights.tolist(), strict=True)),
         "nash_score": dict(zip(names, scores.tolist(), strict=True)),
         "cyclic_share": cyclic_share(whole),
+        **metagame_noise(whole, _pair_scores(results, names)),
     }
+
+
+def _pair_scores(results: Iterable[Result], names: Sequence[str]) -> dict[tuple[int, int], list[float]]:
+    """Return what the first of every two players scored in each of their pairs, by their places."""
+    place = {name: n for n, name in enumerate(names)}
+    scores: dict[tuple[int, int], dict[Any, list[float]]] = {}
+    for result in results:
+        i, j = place[result.first], place[result.second]
+        score = result.score if i < j else 1 - result.score
+        scores.setdefault((min(i, j), max(i, j)), {}).setdefault(result.pair, []).append(score)
+    return {two: [statistics.fmean(games) for games in pairs.values()] for two, pairs in scores.items()}
 
 
 def _players(records: Iterable[Record], game: str) -> dict[str, Table]:

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from sparring.selfplay.bench_text import STOPPED
+from sparring.selfplay.page_html import esc
 from sparring.selfplay.probe import Exploit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -358,6 +360,16 @@ def test_a_log_without_games_is_said_to_be(main: Main, tmp_path: Path, capsys: A
     assert capsys.readouterr().err == "benchmark.py: there is no pair of games to report\n"
 
 
+def test_a_single_pair_is_called_so_and_makes_nothing_certain(main: Main, tmp_path: Path) -> None:
+    words = ("--agents", "a=optimal", "b=optimal", "--games", "TicTacToe-v0", "--pairs", "1", "--level", "0.996")
+    assert main(*words, "--no-exact", "--out", tmp_path) == 0
+    text = (tmp_path / "report.md").read_text()
+    assert "1 pair of games: one deal, both seats. Intervals are of 99.6%, by pair." in text
+    assert "| a | unknown | no bound to no bound |" in text
+    assert STOPPED not in text
+    assert "99.6%, by pair" in (tmp_path / "report.html").read_text()
+
+
 def test_a_sequential_test_stops_as_soon_as_it_is_decided(main: Main, tmp_path: Path) -> None:
     words = (*TWO, "--games", "TicTacToe-v0", "--pairs", "500", "--sprt", "0", "50", "--no-exact")
     assert main(*words, "--out", tmp_path) == 0
@@ -366,7 +378,10 @@ def test_a_sequential_test_stops_as_soon_as_it_is_decided(main: Main, tmp_path: 
     assert (test["a"], test["b"], test["decision"]) == ("random", "heuristic", "better")
     assert test["pairs"] == found["standings"]["pairs"] <= len(records(tmp_path / "log.jsonl")) < 100
     assert test["llr"] >= test["limits"][1]
-    assert "Yes: the games speak for heuristic" in (tmp_path / "report.md").read_text()
+    text = (tmp_path / "report.md").read_text()
+    assert "Yes: the games speak for heuristic" in text
+    assert STOPPED in text
+    assert esc(STOPPED) in (tmp_path / "report.html").read_text()
     kept = timeless(tmp_path)
     assert main(*words, "--out", tmp_path) == 0
     assert timeless(tmp_path) == kept

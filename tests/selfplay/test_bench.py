@@ -366,6 +366,19 @@ def test_an_exploiter_is_measured_by_pairs_of_one_deal_within_the_budget(monkeyp
     assert exploit(make("KuhnPoker-v0"), first, games=40).illegal == 1.0
 
 
+def test_a_probe_that_won_the_same_in_every_pair_is_not_certain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kuhn poker pays from -2 to 2; it once said -2.000 (-2.000 to -2.000) after two pairs."""
+    monkeypatch.setattr("sparring.selfplay.probe.exploit", lambda *_, **__: [-2.0, -2.0])
+    players, entries = [enter("random")], enter_games(["KuhnPoker-v0"])
+    about = header(players, entries)
+    log = ProbeLog(tmp_path / "probe.jsonl", about)
+    (found,) = probe(players, entries, games=4, log=log)
+    assert (found["reward"]["low"], found["reward"]["high"]) == (-2.0, pytest.approx(-2 + 4 * (1 - 0.025**0.5)))
+    assert log.kept([about], 0.95) == [found]
+
+
 def test_what_a_probe_found_is_not_looked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[int] = []
 

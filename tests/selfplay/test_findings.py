@@ -91,7 +91,10 @@ def test_who_plays_perfectly_regrets_exactly_nothing() -> None:
     records = [pair_record(p) for p in tournament(players, entries, plan(players, entries, pairs=10))]
     found = regrets(records, {e.label: e.game for e in entries}, 0.95)
     assert list(found) == ["TicTacToe-v0"], "in Kuhn poker something is hidden"
-    assert found["TicTacToe-v0"]["optimal"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    assert found["TicTacToe-v0"]["optimal"]["mean"] == 0.0
+    # 20 pairs without any: 0.975 that a share of 16.8 % would have shown, and 2 is the most that a move can cost.
+    assert found["TicTacToe-v0"]["optimal"]["low"] == 0.0
+    assert found["TicTacToe-v0"]["optimal"]["high"] == pytest.approx(2 * (1 - 0.025 ** (1 / 20)))
     assert found["TicTacToe-v0"]["random"]["low"] > 0.1
     records[0]["games"][0]["turns"][1]["seat"] = 0
     lost: dict[PairKey, str] = {}
@@ -124,7 +127,8 @@ def costs(*agents: Any, game: str = "TicTacToe-v0") -> dict[str, Any]:
 def test_another_wording_costs_nothing_who_does_not_mind_words() -> None:
     for game in ("TicTacToe-v0", "KuhnPoker-v0"):
         for found in costs(RandomAgent(), HeuristicAgent(), game=game).values():
-            assert found == {"mean": 0.0, "low": 0.0, "high": 0.0}
+            assert found["mean"] == 0.0
+            assert -0.25 < found["low"] < 0.0 < found["high"] < 0.25
 
 
 def test_another_wording_costs_who_knows_one_wording_only_all_it_had() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -12,6 +14,7 @@ from scipy.optimize import minimize
 from sparring.selfplay.davidson import Design, fit, probabilities
 from sparring.selfplay.metagame import alpha_rank, cyclic_share, nash_average, win_matrix
 from sparring.selfplay.ratings import ELO, Result, rate
+from sparring.selfplay.separation import Separation
 from sparring.selfplay.sprt import SCORES, Sprt, expected_score, tilted
 
 ROCK = [[0.5, 0.0, 1.0], [1.0, 0.5, 0.0], [0.0, 1.0, 0.5]]
@@ -89,7 +92,8 @@ def test_luck_that_a_pair_cancels_narrows_and_luck_that_it_doubles_widens() -> N
             ("alone", [r._replace(pair=None) for r in doubles]),
         )
     }
-    assert widths["cancels"] < 1.0
+    # No pair of 200 was won by either. Nobody knows that none would be: at most 1.8 in 100 are, 6.4 Elo.
+    assert 5 < widths["cancels"] < 10
     assert widths["doubles"] == pytest.approx(math.sqrt(2) * widths["alone"], rel=0.02)
 
 
@@ -108,6 +112,80 @@ def test_a_group_that_beats_the_anchor_is_unbounded_as_a_whole() -> None:
     found = rate(both("b", "a", 5, 0, 0) + both("b", "c", 5, 0, 5), anchor="a").players
     assert found["b"].high == found["c"].high == math.inf
     assert math.isfinite(found["b"].low)
+
+
+def pairs_of(a: str, b: str, scores: Sequence[tuple[float, float]]) -> list[Result]:
+    """Pairs of one deal with the seats swapped; scores are those of a."""
+    both = [(Result(a, b, x, pair=(a, b, n)), Result(b, a, 1 - y, pair=(a, b, n))) for n, (x, y) in enumerate(scores)]
+    return [result for two in both for result in two]
+
+
+def test_draws_bound_nobody_who_wins_and_never_loses() -> None:
+    """17 pairs won and 3 of a win and a draw: however strong b is, games that are often drawn may be won so."""
+    results = pairs_of("b", "a", [(1, 1)] * 17 + [(1, 0.5), (0.5, 1), (1, 0.5)])
+    ends = [rate(results, anchor="a", prior=prior).players["b"] for prior in (750, 1500, 6000)]
+    assert [found.high for found in ends] == [math.inf] * 3
+    assert min(found.low for found in ends) > 300
+    assert max(found.low for found in ends) == pytest.approx(min(found.low for found in ends), abs=0.1)
+    lost = [*results, *pairs_of("b", "a", [(0, 0)])]
+    assert rate([r._replace(pair=None) for r in lost], anchor="a").players["b"].is_bounded
+
+
+def test_draws_bound_who_plays_others_that_lose_and_win_as_often_as_they_draw() -> None:
+    """c and a say how often games of these players are drawn, so b's draws do say how strong it is at most."""
+    results = both("b", "a", 10, 10, 0) + both("c", "a", 10, 10, 10)
+    assert rate(results, anchor="a").players["b"].is_bounded
+    apart = both("b", "a", 10, 10, 0) + [r._replace(game="other") for r in both("c", "a", 10, 10, 10)]
+    assert rate(apart, anchor="a").players["b"].high == math.inf
+
+
+@pytest.mark.parametrize("pair", [(0.5, 0.5), (1.0, 0.0)])
+def test_where_all_is_drawn_or_won_by_the_first_seat_nothing_is_known(pair: tuple[float, float]) -> None:
+    for count in (1, 50):
+        found = rate(pairs_of("b", "a", [pair] * count), anchor="a").players["b"]
+        assert (found.low, found.high) == (-math.inf, math.inf)
+
+
+def test_a_match_up_of_one_pair_is_not_certain_though_others_have_played_often() -> None:
+    often = pairs_of("a", "c", [(1, 1), (0, 0), (1, 0), (0, 1)] * 50)
+    found = rate(often + pairs_of("b", "a", [(1, 0)]), anchor="a").players
+    assert found["b"].high - found["b"].low > 1000
+    assert found["c"].high - found["c"].low < 200
+
+
+def test_separation_is_that_of_a_likelihood_that_goes_on_rising() -> None:
+    """Random small tournaments: far out, in steps, the best likelihood of a rating falls or does not."""
+    rng = np.random.default_rng(5)
+    seen = set()
+    for _ in range(30):
+        names = ["a", "b", "c"]
+        results = [
+            Result(*(names[i] for i in rng.permutation(3)[:2]), rng.choice([0.0, 0.5, 1.0], p=[0.1, 0.6, 0.3]))
+            for _ in range(9)
+        ]
+        if {name for r in results for name in r[:2]} != set(names):
+            continue
+        design = Design.of(results, "a", 1000.0)
+        flat = replace(design, loose=1000.0)
+        direction = design.direction("b")
+        for side, is_unbounded in zip((1, -1), Separation(design).unbounded(direction), strict=True):
+            near, far = (fit(flat, held=(direction, side * d)).value for d in (30.0, 60.0))
+            assert (near - far < 0.1) == is_unbounded
+            seen.add(is_unbounded)
+    assert seen == {True, False}
+
+
+def test_intervals_hold_the_truth_where_nearly_all_is_drawn() -> None:
+    """100 tournaments of two players, 50 Elo apart, 91 % draws, 10 pairs: fewer than 88 of 95 % once in 500."""
+    hits = 0
+    for seed in range(100):
+        rng = np.random.default_rng([7, seed])
+        d = 50 / ELO
+        p = np.array([math.exp(d / 2), 20.0, math.exp(-d / 2)])
+        scores = rng.choice([1.0, 0.5, 0.0], p=p / p.sum(), size=(10, 2))
+        found = rate(pairs_of("b", "a", scores), anchor="a").players["b"]
+        hits += found.low <= 50 <= found.high
+    assert hits >= 88
 
 
 def test_without_an_anchor_the_mean_is_0() -> None:

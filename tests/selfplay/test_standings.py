@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
+from sparring.selfplay.bench_text import cycles_said
 from sparring.selfplay.labels import plain_label
 from sparring.selfplay.standings import mean_interval, results_of, standings, timing, win_rates
 
@@ -121,7 +123,8 @@ def test_games_of_stakes_are_rated_by_what_was_won() -> None:
 
 
 def test_one_deal_in_two_wordings_is_one_experiment() -> None:
-    records = [pair("a", "b", 1.0, 0.0, label, n) for n in range(20) for label in ("chess", "chess[odd]")]
+    went = [(1.0, 0.0), (0.0, 0.0), (-1.0, 1.0), (1.0, 1.0), (-1.0, -1.0)] * 4
+    records = [pair("a", "b", *two, label, n) for n, two in enumerate(went) for label in ("chess", "chess[odd]")]
     table = standings(records, RANGES)
     assert table["pairs"] == 40
     assert table["ratings"]["pairs"] == 20
@@ -172,6 +175,53 @@ def test_an_interval_of_a_mean() -> None:
     found = mean_interval([1.0, 2.0, 3.0], 0.95)
     assert (found["mean"], found["high"]) == (2.0, pytest.approx(2 + 4.302653 / math.sqrt(3), abs=1e-6))
     assert mean_interval([1.0], 0.95) == {"mean": 1.0, "low": None, "high": None}
+
+
+def test_a_mean_of_values_that_are_all_alike_is_not_certain() -> None:
+    """Clopper and Pearson: of n trials without one, the share is 1 - 0.025^(1 / n) at most."""
+    found = mean_interval([-2.0] * 2, 0.95, (-2.0, 2.0))
+    assert (found["low"], found["high"]) == (-2.0, pytest.approx(-2 + 4 * (1 - 0.025**0.5)))
+    assert mean_interval([1.0] * 9, 0.95) == {"mean": 1.0, "low": None, "high": None}
+    table = standings([pair("a", "b", 1.0, -1.0, number=n) for n in range(2)], RANGES)["rewards"]["chess"]
+    assert (table["a"]["high"], table["b"]["low"]) == (1.0, -1.0)
+    assert table["a"]["low"] < 0 < table["b"]["high"]
+
+
+def test_no_end_of_a_mean_lies_outside_what_can_be_had() -> None:
+    found = mean_interval([2.0, 2.0, 1.0], 0.95, (-2.0, 2.0))
+    assert (found["high"], mean_interval([2.0, 2.0, 1.0], 0.95)["high"] > 2.0) == (2.0, True)
+
+
+def metagame_of(scores: Sequence[tuple[str, str, Sequence[float]]]) -> dict[str, Any]:
+    records = [pair(a, b, one, -one, number=n) for a, b, ones in scores for n, one in enumerate(ones)]
+    return standings(records, RANGES)["metagame"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cycles_of_alike_players_are_told_from_noise_no_more_than_they_are(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    found = metagame_of([(a, b, rng.choice([-1.0, 1.0], size=100)) for a, b in ("ab", "bc", "ac")])
+    assert found["cyclic_p"] > 0.05
+    assert found["cyclic_noise"] > 0.1
+    assert found["alpha_rank_first"] < 0.95
+    assert "can't be told from noise" in cycles_said(found, 0.95)
+
+
+def test_a_cycle_of_many_pairs_is_no_noise_and_one_of_a_single_pair_may_be() -> None:
+    won, lost = [1.0] * 80 + [-1.0] * 20, [-1.0] * 80 + [1.0] * 20
+    found = metagame_of([("a", "b", won), ("b", "c", won), ("a", "c", lost)])
+    assert found["cyclic_share"] == pytest.approx(1.0)
+    assert found["cyclic_p"] < 0.01
+    assert found["cyclic_noise"] < 0.1
+    assert "these are more than that" in cycles_said(found, 0.95)
+    assert metagame_of([("a", "b", won[:1]), ("b", "c", won[:1]), ("a", "c", lost[:1])])["cyclic_p"] > 0.05
+
+
+def test_who_is_clearly_first_stays_so() -> None:
+    won = [1.0] * 80 + [-1.0] * 20
+    found = metagame_of([("a", "b", won), ("b", "c", won), ("a", "c", won)])
+    assert (found["alpha_rank_first"], found["nash_first"]) == (1.0, 1.0)
+    assert "by alpha-rank and" not in cycles_said(found, 0.95)
 
 
 def test_win_rates_are_over_both_seats() -> None:

@@ -1,0 +1,1 @@
+from selfplay.metagame_noise import *
