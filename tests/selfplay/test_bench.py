@@ -370,7 +370,7 @@ def test_a_probe_that_won_the_same_in_every_pair_is_not_certain(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Kuhn poker pays from -2 to 2; it once said -2.000 (-2.000 to -2.000) after two pairs."""
-    monkeypatch.setattr("sparring.selfplay.probe.exploit", lambda *_, **__: [-2.0, -2.0])
+    monkeypatch.setattr("sparring.selfplay.probe.exploit", lambda *_, **__: Exploit([-2.0, -2.0], 0.0))
     players, entries = [enter("random")], enter_games(["KuhnPoker-v0"])
     about = header(players, entries)
     log = ProbeLog(tmp_path / "probe.jsonl", about)
