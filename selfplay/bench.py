@@ -86,6 +86,8 @@ def enter_game(spec: str, *, skin: str | None = None, show_legal: bool | None = 
     id, settings = read_spec(spec)
     if skin is not None and "skin" in settings:
         raise ValueError(f"{spec!r} has its skin in its settings; give the skin there, or with --skins, not both")
+    if "show_legal" in settings:
+        raise ValueError(f"{spec!r}: whether legal moves are listed is one for all games; give --hide-legal")
     worn = settings.pop("skin", skin)
     judge = settings.get("judge")
     own = {name: value for name, value in settings.items() if name != "judge"}

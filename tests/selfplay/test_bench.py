@@ -145,6 +145,8 @@ def test_games_that_cannot_be_are_refused_with_what_is_near() -> None:
         enter_games(["KuhnPoker-v0"], ["obfuscate"])
     with pytest.raises(ValueError, match="has no setting 'dise'"):
         enter_game("LiarsDice-v0?dise=2")
+    with pytest.raises(ValueError, match="is one for all games; give --hide-legal"):
+        enter_game("KuhnPoker-v0?show_legal=false")
     with pytest.raises(ValueError, match="has its skin in its settings"):
         enter_games(["KuhnPoker-v0?skin=obfuscated"], ["obfuscated"])
     with pytest.raises(ValueError, match="has its skin in its settings"):
