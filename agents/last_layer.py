@@ -32,7 +32,8 @@ def last_columns(model: Any, keep: int) -> Iterator[None]:
 def _column_by_column(model: Any) -> list[nn.Module]:
     """Return the modules of the last layer that only output depends on; none where the model is not a known one."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    if inner.config.model_type not in FAMILIES or hasattr(inner, "_orig_mod"):
+    # Code that a model brings along, or what wraps it, may do otherwise under the same name.
+    if not type(inner).__module__.startswith("transformers.models.") or inner.config.model_type not in FAMILIES:
         return []
     last = inner.get_decoder().layers[-1]
     return [last.get_submodule(name) for name in COLUMN_BY_COLUMN]

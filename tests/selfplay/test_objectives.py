@@ -299,12 +299,6 @@ def test_minibatches_are_shuffled_by_seed_and_cover_everything() -> None:
     assert order(1, updates=1) != parts
 
 
-def test_more_minibatches_than_items_are_refused() -> None:
-    agent = small_agent()
-    with pytest.raises(ValueError, match="lower minibatches"):
-        Learner(agent, minibatches=100).update(batch(agent, games=2))
-
-
 def weights(agent: LanguageModelAgent) -> list[torch.Tensor]:
     return [p.detach() for p in agent.model.parameters() if p.requires_grad]
 
