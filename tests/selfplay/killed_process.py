@@ -38,7 +38,7 @@ RICH = [
     *("--advantage", "critic", "--critic", "separate", "--minibatches", "2", "--epochs", "2", "--lora", "4"),
     *("--opponent", "pool", "--pool_mix", "self=0.4", "snapshots=0.4", "fixed=0.2", "--pool_fixed", "random"),
     *("--snapshot_every", "3", "--pool_size", "3", "--anchor_every", "6", "--lr", "0.05", "--lr_end", "0.01"),
-    *("--entropy", "0.05", "--kl", "0.2", "--guard_rules", "entropy_floor=0.9", "kl_ceiling=0.5"),
+    *("--entropy", "0.05", "--kl", "0.2", "--guard_rules", "entropy_floor=0.7", "kl_ceiling=0.5"),
 ]
 """As much state as fits in one short run; the guard's bounds are so narrow that it rolls back."""
 EVENTS = (
