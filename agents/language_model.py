@@ -276,9 +276,9 @@ class LanguageModelAgent:
 
     def _reply(self, sampled: Sampled) -> Reply:
         text = self.tokenizer.decode(sampled.ids, skip_special_tokens=True)
-        ids, limit = sampled.ids, self.max_new_tokens
+        ids = sampled.ids
         # Whose limit is one token says all it has to say in that.
-        cut_off = len(ids) == limit > 1 and not self._ends(ids)
+        cut_off = len(ids) == self.max_new_tokens > 1 and not self._ends(ids)
         return Reply(text=text, prompt_ids=sampled.asked.ids, ids=ids, logprobs=sampled.logprobs, cut_off=cut_off)
 
     @torch.inference_mode()
