@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ MAX_REMEMBERED = 1 << 21
 """Prompt tokens that are kept, some 100 MB, before the memory is emptied."""
 MAX_MOVES = 1 << 16
 """Moves whose ids are kept."""
+_player = attrgetter("player")
 PICKLED = {"pytorch_model*.bin": "*.safetensors", "adapter_model.bin": "adapter_model.safetensors"}
 """Files of weights that are unpickled, and those that must be there in their place."""
 
@@ -275,11 +277,11 @@ class LanguageModelAgent:
         return [replies[row] for row in range(len(prompts))]
 
     def _reply(self, sampled: Sampled) -> Reply:
-        text = self.tokenizer.decode(sampled.ids, skip_special_tokens=True)
-        ids = sampled.ids
+        (_, prompt_ids), ids, logprobs = sampled
         # Whose limit is one token says all it has to say in that.
         cut_off = len(ids) == self.max_new_tokens > 1 and not self._ends(ids)
-        return Reply(text=text, prompt_ids=sampled.asked.ids, ids=ids, logprobs=sampled.logprobs, cut_off=cut_off)
+        text = self.tokenizer.decode(ids, skip_special_tokens=True)
+        return Reply(text=text, prompt_ids=prompt_ids, ids=ids, logprobs=logprobs, cut_off=cut_off)
 
     @torch.inference_mode()
     def move_probabilities(self, prompts: Sequence[Prompt]) -> list[NDArray[np.float64]]:
@@ -376,10 +378,6 @@ def _refuse_pickles(folder: Path) -> None:
                 f"{found[0]} is pickled, and unpickling runs what is in a file. If you trust it, convert it once: "
                 f"AutoModelForCausalLM.from_pretrained({str(folder)!r}).save_pretrained(...), the tokenizer beside it"
             )
-
-
-def _player(asked: Asked) -> str:
-    return asked.player
 
 
 def _end_tokens(*found: int | list[int] | None) -> tuple[int, ...]:
