@@ -4,8 +4,8 @@
     python benchmarks/pool.py --quick    # one repetition of fewer games, and writes nothing
 
 The policy plays both ways in one process, by turns: the same games, seats changed, everything forgotten before each
-repetition as it is after an update. Seconds are CPU-seconds of one thread, so that what else the machine does counts
-little.
+repetition as it is after an update, and then one update of PPO from them. Seconds are CPU-seconds of one thread, so
+that what else the machine does counts little.
 """
 
 from __future__ import annotations
@@ -28,12 +28,15 @@ import torch
 from sparring.agents import LanguageModelAgent, tiny_agent
 from sparring.agents.adapters import add_lora
 from sparring.envs import Game, make
-from sparring.selfplay import play, warm_start
+from sparring.selfplay import Learner, make_rule, play, warm_start
 from sparring.selfplay.pool import OpponentPool
+from sparring.selfplay.rules import Rule
 from sparring.selfplay.snapshots import AdapterSnapshots
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SNAPSHOTS = 16
+LR = 1e-6
+"""Of the updates: they cost what any would, and leave the policy as it was for the next repetition."""
 STRENGTH = 0.002
 """Standard deviation of what each snapshot adds to the adapter: they differ, and still play."""
 
@@ -61,6 +64,9 @@ class Run(NamedTuple):
     """One repetition of one arm."""
 
     seconds: float
+    """Of playing."""
+    update: float
+    """Seconds of learning from the games."""
     turns: int
     tokens: int
     """What the model read: prompts that several games share are read once a player."""
@@ -90,8 +96,10 @@ def pools(agent: LanguageModelAgent) -> dict[str, OpponentPool]:
     return made
 
 
-def measure(game: Game[Any], agent: LanguageModelAgent, pool: OpponentPool, games: int, repetition: int) -> Run:
-    """Play once; every repetition has games of its own, the same for both arms."""
+def measure(
+    game: Game[Any], agent: LanguageModelAgent, pool: OpponentPool, rule: Rule, games: int, repetition: int
+) -> Run:
+    """Play and learn once; every repetition has games of its own, the same for both arms."""
     tokens = 0
 
     def count(_: Any, __: Any, given: dict[str, Any]) -> None:
@@ -105,7 +113,9 @@ def measure(game: Game[Any], agent: LanguageModelAgent, pool: OpponentPool, game
             play(game, (agent, pool.draw), games=games, first=repetition * games, in_flight=games, swap=True)
         )
         seconds = time.thread_time() - started
-    return Run(seconds, sum(len(episode.turns) for episode in episodes), tokens)
+    started = time.thread_time()
+    rule.learn(episodes)
+    return Run(seconds, time.thread_time() - started, sum(len(episode.turns) for episode in episodes), tokens)
 
 
 def compare(setting: Setting, repetitions: int, warmed: dict[str, LanguageModelAgent]) -> dict[str, Any]:
@@ -116,21 +126,27 @@ def compare(setting: Setting, repetitions: int, warmed: dict[str, LanguageModelA
     longer = {} if setting.max_new_tokens == 1 else {"max_new_tokens": setting.max_new_tokens, "stop": ()}
     agent = LanguageModelAgent(copy.deepcopy(base.model), base.tokenizer, name="learner", **longer)
     arms = pools(agent)
+    rule = make_rule("ppo", Learner(agent, lr=LR))
     runs: dict[str, list[Run]] = {arm: [] for arm in arms}
     for repetition in range(repetitions):
         # The order changes, so that a machine that slows down favours neither.
         for arm in sorted(arms, reverse=repetition % 2 == 1):
-            runs[arm].append(measure(game, agent, arms[arm], setting.games, repetition))
+            runs[arm].append(measure(game, agent, arms[arm], rule, setting.games, repetition))
     one, many = runs["1"], runs[str(SNAPSHOTS)]
-    ratios = [b.seconds / a.seconds for a, b in zip(one, many, strict=True)]
+    pairs = list(zip(one, many, strict=True))
+    ratios = [b.seconds / a.seconds for a, b in pairs]
+    whole = [(b.seconds + b.update) / (a.seconds + a.update) for a, b in pairs]
     return {
         **setting._asdict(),
         "repetitions": repetitions,
         "ratio": statistics.median(ratios),
         "ratios": [round(ratio, 3) for ratio in ratios],
+        "generation_ratio": statistics.median(whole),
+        "generation_ratios": [round(ratio, 3) for ratio in whole],
         "tokens_ratio": sum(run.tokens for run in many) / sum(run.tokens for run in one),
         "turns": [sum(run.turns for run in arm) / repetitions for arm in (one, many)],
         "seconds": [statistics.median(run.seconds for run in arm) for arm in (one, many)],
+        "update_seconds": [statistics.median(run.update for run in arm) for arm in (one, many)],
     }
 
 
@@ -142,17 +158,21 @@ def report(rows: list[dict[str, Any]]) -> str:
         "layer) after a short warm start plays its own frozen adapters, one of them or sixteen, all games in flight",
         "together. CPU-seconds of one thread, medians; both arms by turns in one process, nothing remembered from",
         "before. A prompt that comes up in several games is read once a player, so where the prompts of a small game",
-        "repeat, sixteen players read more tokens than one does; the last column is the ratio of time a token.",
+        "repeat, sixteen players read more tokens than one does; the last column is the ratio of playing time a token.",
+        "A generation is the games and one update of PPO from them, which is what training against a pool costs.",
         "",
-        "| game | tokens a reply | games | seconds, 1 | seconds, 16 | ratio | range | tokens read | ratio a token |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| game | tokens a reply | games | playing, 1 | 16 | ratio | range | generation, 1 | 16 | ratio | range | "
+        "tokens read | ratio a token |",
+        "|---" * 13 + "|",
     ]
     for r in rows:
         one, many = r["seconds"]
+        whole = [play + update for play, update in zip(r["seconds"], r["update_seconds"], strict=True)]
         lines.append(
-            f"| {r['game']} | {r['max_new_tokens']} | {r['games']} | {one:.2f} | {many:.2f} | **{r['ratio']:.2f}** | "
-            f"{min(r['ratios']):.2f}-{max(r['ratios']):.2f} | x {r['tokens_ratio']:.2f} | "
-            f"{r['ratio'] / r['tokens_ratio']:.2f} |"
+            f"| {r['game']} | {r['max_new_tokens']} | {r['games']} | {one:.2f} s | {many:.2f} s | {r['ratio']:.2f} | "
+            f"{min(r['ratios']):.2f}-{max(r['ratios']):.2f} | {whole[0]:.2f} s | {whole[1]:.2f} s | "
+            f"**{r['generation_ratio']:.2f}** | {min(r['generation_ratios']):.2f}-{max(r['generation_ratios']):.2f} | "
+            f"x {r['tokens_ratio']:.2f} | {r['ratio'] / r['tokens_ratio']:.2f} |"
         )
     return "\n".join([*lines, ""])
 
