@@ -1,7 +1,8 @@
 """A small Qwen3-shaped model and its tokenizer, made from nothing in a second, for machines without a hub or a GPU.
 
 The tokenizer is byte-level BPE, so it is lossless, trained on the game's own prompts; a bracketed move is never split
-from its brackets by the pre-tokenizer, so each common move becomes one token. The result is an ordinary model.
+from its brackets by the pre-tokenizer, so each common move becomes one token. The result is an ordinary model;
+without positions it is of SmolLM3's shape.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sparring.envs import Game, Match
+from sparring.envs import Game, Match, near
 
 from .agent import uniform
 from .language_model import LanguageModelAgent
@@ -36,6 +37,7 @@ def tiny_agent(
     layers: int = 2,
     heads: int = 4,
     init_scale: float = 1.0,
+    positions: str = "rotary",
     vocabulary: int = 2048,
     corpus_games: int = 200,
     name: str = "tiny",
@@ -51,36 +53,22 @@ def tiny_agent(
         heads: attention heads; half as many key-value heads if their number is even.
         init_scale: what the first weights of its layers are multiplied by, embeddings left as they are: the larger, the
             more two prompts differ to it that differ in a word or two.
+        positions: "rotary", or "none", where order is told by what came before alone; what such a model learns on
+            short texts carries further to longer ones (Kazemnejad et al. 2023, arXiv 2305.19466).
         vocabulary: most entries of the tokenizer.
         corpus_games: random games of each game in the tokenizer's corpus.
         name: what the player is called.
         settings: of `LanguageModelAgent`.
-    """
-    from transformers import Qwen3Config, Qwen3ForCausalLM
 
+    Raises ValueError for positions that it does not know.
+    """
     games = [games] if isinstance(games, Game) else list(games)
     corpus, replies, spoken, is_whole = _corpus(games, seed, corpus_games)
     tokenizer = train_tokenizer(corpus, vocabulary)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=hidden,
-        intermediate_size=3 * hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads // 2 if heads % 2 == 0 else heads,
-        head_dim=hidden // heads,
-        max_position_embeddings=4096,
-        tie_word_embeddings=True,
-        # The usual 0.02 is for wide models; here a card among a hundred tokens would not be heard at all.
-        initializer_range=hidden**-0.5,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-    )
     with torch.random.fork_rng(devices=[]):
         # Not `torch.manual_seed`, which would seed the GPU's generators too.
         torch.default_generator.manual_seed(seed)
-        model = Qwen3ForCausalLM(config)
+        model = _untrained(tokenizer, hidden, layers, heads, positions)
     with torch.no_grad():
         for weight in model.model.layers.parameters():
             # Not the scales of norms.
@@ -97,6 +85,32 @@ def tiny_agent(
         # Only where it matters: with a stop string in its config, `generate` asks for the tokenizer.
         settings_of_generation.stop_strings = ["]"]
     return LanguageModelAgent(model, tokenizer, name=name, **settings)
+
+
+def _untrained(tokenizer: Any, hidden: int, layers: int, heads: int, positions: str) -> Any:
+    """Return a model with random weights."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM, SmolLM3Config, SmolLM3ForCausalLM
+
+    shape: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": hidden,
+        "intermediate_size": 3 * hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": heads // 2 if heads % 2 == 0 else heads,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
+        # The usual 0.02 is for wide models; here a card among a hundred tokens would not be heard at all.
+        "initializer_range": hidden**-0.5,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    if positions == "rotary":
+        return Qwen3ForCausalLM(Qwen3Config(**shape, head_dim=hidden // heads))
+    if positions == "none":
+        return SmolLM3ForCausalLM(SmolLM3Config(**shape, no_rope_layers=[0] * layers))
+    raise ValueError(f"unknown positions {positions!r}.{near(positions, ('rotary', 'none'))}")
 
 
 def _reply_length(tokenizer: Any, replies: list[str], *, is_whole: bool) -> int:

@@ -21,13 +21,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from evolution_arms import TRIALS, Trial
+from evolution_all import ALL
+from evolution_arms import ADDITION, IMPROVING, Trial
+from evolution_instruct import EXPRESSIONS, PROGRAMS
+from evolution_lengths import LABELLED, LENGTHS, reach
 
 RESULTS = Path(__file__).resolve().parent / "results"
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t of 95 %, two-sided, by number of seeds."""
 SEEDS = (0, 1, 2, 3, 4)
 Record = dict[str, Any]
+TRIALS: dict[str, Trial] = {
+    "addition": ADDITION,
+    "lengths": LENGTHS,
+    "improving": IMPROVING,
+    "expressions": EXPRESSIONS,
+    "programs": PROGRAMS,
+    "all": ALL,
+}
 LIKE, OUTSIDE = "dropped: it is like one in the pool", "dropped: the solver always or never succeeds"
 """Of a funnel of proposals, see `SelfInstruct`."""
 
@@ -111,7 +122,12 @@ def report(records: Sequence[Record]) -> str:
                 f"Not finished: {sum(map(len, arms.values()))} of {wanted} runs, of which nothing is claimed yet."
             ]
             continue
+        if trial is LENGTHS:
+            lines += _lengths(arms)
+            continue
         lines += [*_table(trial, arms), *_proposals(arms)]
+        if trial is ALL:
+            lines += ["", *_spent(arms)]
         if trial.bad:
             lines += ["", *_rolled_back(trial, arms)]
         if trial.votes:
@@ -153,6 +169,37 @@ def _table(trial: Trial, arms: Mapping[str, Sequence[Record]]) -> list[str]:
     return lines
 
 
+def _lengths(arms: Mapping[str, Sequence[Record]]) -> list[str]:
+    """Return how right the policy is at the length that each generation has practised, by arm."""
+    generations = len(next(iter(arms.values()))[0]["curve"])
+    columns = [f"{LABELLED + g}" for g in range(1, generations)]
+    lines = [
+        f"Lengths of up to {LABELLED} are labelled; each generation practises one more. Accuracy at that length after",
+        "its generation, and the longest length up to which all are at 95 % or better, at the start and at the end.",
+        "",
+        f"| arm | seeds | {' | '.join(columns)} | mastered, start | end | seconds |",
+        "|---" * (len(columns) + 5) + "|",
+    ]
+    for arm, runs in arms.items():
+        at = [
+            said([r["curve"][g]["skills"][f"backwards-{LABELLED - 1 + g}"] for r in runs])
+            for g in range(1, generations)
+        ]
+        ends = [", ".join(str(reach(r["curve"][g]["skills"])) for r in runs) for g in (0, -1)]
+        seconds = f"{statistics.fmean(r['seconds'] for r in runs):.0f}"
+        lines.append(f"| {' | '.join([arm, str(len(runs)), *at, *ends, seconds])} |")
+    return lines
+
+
+def _spent(arms: Mapping[str, Sequence[Record]]) -> list[str]:
+    """Return how many tokens a generation took, by arm."""
+    lines = ["Thousand tokens that the model read a generation, tests left out:", ""]
+    for arm, runs in arms.items():
+        tokens = [g["tokens"] / 1000 for r in runs for g in r["curve"][1:]]
+        lines.append(f"- {arm}: {statistics.fmean(tokens):.0f}, {min(tokens):.0f} to {max(tokens):.0f}")
+    return lines
+
+
 def _rolled_back(trial: Trial, arms: Mapping[str, Sequence[Record]]) -> list[str]:
     lines = [f"The bad update of generation {trial.bad}:", ""]
     for arm, runs in arms.items():
@@ -176,6 +223,11 @@ def _proposals(arms: Mapping[str, Sequence[Record]]) -> list[str]:
     return ["", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows] if rows else []
 
 
+def measured(generation: Mapping[str, Any], key: str) -> float:
+    """Return what the arms of a trial are compared by."""
+    return reach(generation["skills"]) if key == "reach" else generation[key]
+
+
 def lost(curve: Sequence[Mapping[str, Any]]) -> float:
     """Return by how much the skill that dropped most is below its start."""
     start, end = curve[0]["skills"], curve[-1]["skills"]
@@ -192,14 +244,17 @@ def figures(records: Sequence[Record], path: Path) -> None:
     FigureCanvasAgg(figure)
     for axes, name in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
         key = TRIALS[name].measure
-        what = "accuracy" if key == "mean" else "worst skill"
+        what = {"mean": "accuracy", "worst": "worst skill", "reach": "longest length mastered"}[key]
         for arm, runs in by_arm(records, name).items():
-            points = [interval([g[key] for g in seeds]) for seeds in zip(*(r["curve"] for r in runs), strict=True)]
+            points = [
+                interval([measured(g, key) for g in seeds]) for seeds in zip(*(r["curve"] for r in runs), strict=True)
+            ]
             x, y = range(len(points)), [mean for mean, _ in points]
             (line,) = axes.plot(x, y, label=arm, linewidth=1.5)
             low, high = ([mean + sign * (0.0 if math.isnan(h) else h) for mean, h in points] for sign in (-1, 1))
             axes.fill_between(x, low, high, color=line.get_color(), alpha=0.12)
-        axes.set(title=TRIALS[name].title, xlabel="generation", ylabel=f"{what} on the hidden test", ylim=(0, 1))
+        axes.set(title=TRIALS[name].title, xlabel="generation", ylabel=f"{what} on the hidden test")
+        axes.set_ylim(0, None if key == "reach" else 1)
         axes.grid(alpha=0.25)
         axes.legend(fontsize=8, frameon=False)
     figure.savefig(path)

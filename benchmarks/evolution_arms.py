@@ -6,27 +6,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from evolution_tasks import random_tasks
 
 from sparring.agents import LanguageModelAgent, tiny_agent
 from sparring.envs.contest import Contest
 from sparring.envs.proposer import Proposer
 from sparring.envs.tasks import Task
-from sparring.selfplay.answering import Answer, Desk, voting_gain
+from sparring.selfplay.answering import Desk, voting_gain
 from sparring.selfplay.archive import Archive
 from sparring.selfplay.evolve import Experience, GenerationReport, Method, Round, Snapshot, evolve
 from sparring.selfplay.gate import Gate
 from sparring.selfplay.learner import Learner, Report
 from sparring.selfplay.self_improving import SelfImproving
-from sparring.selfplay.self_instruct import SelfInstruct, right_answers
+from sparring.selfplay.self_instruct import SelfInstruct
 from sparring.selfplay.self_training import SelfTraining, imitation_steps, seed_data
 from sparring.selfplay.skills import HIDDEN, Curriculum, read_skill
 
 SEEDS = 1 << 20
 """Number of the draw that labelled tasks come from; training never comes so far."""
 Curve = list[dict[str, Any]]
+Maker = Callable[[Sequence[Task]], Method | Mapping[str, tuple[Method, float]]]
 STARTED: dict[str, tuple[Any, Any]] = {}
 """Weights and state of the last policy that was started, by how."""
 
@@ -91,49 +90,6 @@ def spoil(learner: Learner, size: float, seed: int) -> Report:
 
 
 @dataclass(kw_only=True)
-class Solving:
-    """The solver's side of Self-Instruct alone, on tasks from elsewhere: as many, as many answers, as many steps."""
-
-    source: str
-    """"seed": no more tasks; "random": valid ones at random; "oracle": the test's own kind, those in the band."""
-    tasks: int
-    steps: int
-    samples: int = 8
-    batch: int = 64
-    band: tuple[float, float] = (0.0, 1.0)
-    name: str = "solving"
-    modules: Mapping[str, str] = field(default_factory=dict)
-
-    def gather(self, round: Round) -> Experience:
-        groups = round.desk.ask(round.agent, self._drawn(round), samples=self.samples, seed=round.seed + 17)
-        kept = [group for group in groups if self.band[0] <= rightness([group]) <= self.band[1]]
-        round.archive.add(right_answers(kept, round, name=self.name, why=self.source))
-        steps = imitation_steps(round.archive, round.seed, self.steps, self.batch, role="solver")
-        return Experience(steps, metrics={"solved": rightness(groups)})
-
-    def _drawn(self, round: Round) -> list[Task]:
-        if self.source == "oracle":
-            return round.curriculum.mixed(round.weights, self.tasks, number=round.generation)
-        if self.source == "seed":
-            return []
-        rng = np.random.Generator(np.random.Philox(key=[round.seed, 29]))
-        (skill,) = round.curriculum.skills
-        return random_tasks(round.curriculum.families[skill.family], skill.level, self.tasks, rng)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
-
-
-def rightness(groups: Sequence[Sequence[Answer]]) -> float:
-    """Return the mean score of all answers."""
-    scores = [answer.score for group in groups for answer in group]
-    return float(np.mean(scores)) if scores else 0.0
-
-
-@dataclass(kw_only=True)
 class Start:
     """How a policy begins: a small model that imitates labelled tasks for a while."""
 
@@ -144,13 +100,18 @@ class Start:
     lr: float = 2e-3
     hidden: int = 64
     layers: int = 2
+    positions: str = "rotary"
     max_new_tokens: int = 8
+    decays: bool = False
+    """Whether its learning rate falls to a twentieth on the way."""
     rare: tuple[str, ...] = ()
     """Skills of which there are fewer labelled tasks than of the others."""
     rarity: float = 0.1
     """How many of each there are for one of each other skill."""
     proposes: bool = False
     """Whether it imitates how the labelled tasks would be proposed, too."""
+    contests: bool = False
+    """Whether it imitates right answers in the words of a contest between two, too."""
 
     def make(self, seed: int) -> tuple[LanguageModelAgent, Learner, Curriculum, Archive]:
         curriculum = Curriculum([read_skill(word) for word in self.skills], seed=seed)
@@ -160,11 +121,18 @@ class Start:
         ]
         if self.proposes:
             games += [Proposer(task=s.family, level=s.level, shown=8, skin="brief") for s in curriculum.skills]
-        agent = tiny_agent(games, seed=seed, hidden=self.hidden, layers=self.layers, max_new_tokens=self.max_new_tokens)
+        contest = contest_of(curriculum)
+        games += [contest] if self.contests else []
+        shape = {"hidden": self.hidden, "layers": self.layers, "positions": self.positions}
+        agent = tiny_agent(games, seed=seed, max_new_tokens=self.max_new_tokens, **shape)
         learner = Learner(agent, lr=self.lr, betas=(0.9, 0.99), seed=seed)
         archive = Archive()
         tasks = self.tasks(curriculum)
-        archive.add(seed_data(tasks, Desk(curriculum.families.values()), agent))
+        desk = Desk(curriculum.families.values())
+        archive.add(seed_data(tasks, desk, agent))
+        if self.contests:
+            desk.game = contest
+            archive.add(seed_data(tasks, desk, agent))
         if self.proposes:
             archive.add(SelfInstruct(seeds=tasks).demonstrations(agent, curriculum.families, seed=seed))
         self._train(learner, archive, tasks, seed)
@@ -179,7 +147,8 @@ class Start:
         steps = imitation_steps(archive, seed, self.steps, self.batch)
         if self.proposes:
             steps = SelfInstruct(seeds=tasks, proposing=3).imitation(archive, seed, self.steps)
-        for take in steps:
+        for number, take in enumerate(steps):
+            learner.lr = self.lr * (1 - 0.95 * number / self.steps if self.decays else 1.0)
             take(learner)
         begun = Snapshot(learner)
         STARTED.clear()
@@ -191,11 +160,21 @@ class Start:
         return curriculum.mixed(weights, self.labelled, number=SEEDS)
 
 
+def contest_of(curriculum: Curriculum) -> Contest:
+    """Return the game of two in which each deal is a task of one of the skills."""
+    levels = tuple({skill.level: None for skill in curriculum.skills})
+    game = Contest(task=tuple(curriculum.families), level=levels, ties="draw", skin="brief")
+    # The skills alone, not every family at every level.
+    game.options = tuple((curriculum.families[skill.family], skill.level) for skill in curriculum.skills)
+    return game
+
+
 def curve_of(reports: Iterator[GenerationReport]) -> Curve:
     """Return what is kept of a run: a dictionary a generation."""
     return [
         {
             "generation": report.generation,
+            "method": report.method,
             "accepted": report.admission.accepted,
             "mean": report.hidden.mean,
             "worst": report.hidden.worst,
@@ -218,7 +197,7 @@ class Trial:
     """What must come out, in words."""
     start: Start
     generations: int
-    arms: Mapping[str, Callable[[Sequence[Task]], Method]]
+    arms: Mapping[str, Maker]
     """Makers of methods, given the labelled tasks."""
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What `evolve` is told otherwise, by arm."""
@@ -323,58 +302,3 @@ IMPROVING = Trial(
     # 0.044 at most. One answer each would make it twice that, and a drop of 0.1 would mean nothing.
     shared={"probe_tasks": 64, "samples": 4, "hidden_tasks": 80, "gate": Gate(margin=0.1)},
 )
-
-
-TASKS, STEPS, BAND = 600, 60, (0.1, 0.9)
-"""Of Self-Instruct and its controls: proposals and steps a generation, and the band: one to seven right of eight."""
-
-
-def instructed(**settings: Any) -> Callable[[Sequence[Task]], Method]:
-    """Return a maker of Self-Instruct. Copies are told by their solution alone, unless `novelty` says otherwise."""
-    told = {"proposals": TASKS, "steps": STEPS, "proposing": 4, "novelty": 1.0, "band": BAND, **settings}
-    return lambda seeds: SelfInstruct(seeds=seeds, **told)
-
-
-def solving(source: str, **settings: Any) -> Callable[[Sequence[Task]], Method]:
-    """Return a maker of a control of it."""
-    return lambda seeds: Solving(source=source, tasks=TASKS, steps=STEPS, **settings)
-
-
-def instruct(what: str, more: Mapping[str, Callable[[Sequence[Task]], Method]], start: Start) -> Trial:
-    """Return the trial of Self-Instruct on one skill, with `more` arms."""
-    return Trial(
-        title=f"Self-Instruct on {what}",
-        claim="held-out accuracy above the seed data alone and above random valid proposals",
-        start=start,
-        generations=3,
-        arms={
-            "self-instruct": instructed(),
-            "seed data only": solving("seed"),
-            "random valid tasks": solving("random"),
-            "oracle curriculum": solving("oracle", band=BAND),
-            "no novelty": instructed(novelty=None),
-            "no band": instructed(band=(0.0, 1.0)),
-            **more,
-        },
-        shared={"hidden_tasks": 300, "probe_tasks": 8, "gate": None},
-    )
-
-
-TRIALS: dict[str, Trial] = {
-    "addition": ADDITION,
-    "improving": IMPROVING,
-    "expressions": instruct(
-        "sums of two digits",
-        {"band of 0.25 to 0.75": instructed(band=(0.25, 0.75))},
-        Start(skills=("addition-1",), labelled=800, steps=400, proposes=True),
-    ),
-    "programs": instruct(
-        "list programs",
-        {
-            "ROUGE-L at most 0.7": instructed(novelty=0.7),
-            "paid for what is unsolved": instructed(reward="adversarial"),
-            "the same without the validity gate": instructed(reward="adversarial", is_gated=False),
-        },
-        Start(skills=("list_programs-0",), labelled=800, steps=250, max_new_tokens=16, proposes=True),
-    ),
-}

@@ -1,4 +1,4 @@
-"""Tasks of the trials of Self-Instruct: programs on lists in few words, and proposals at random.
+"""Tasks of the trials: programs on lists in few words, texts to reverse by one letter more, and proposals at random.
 
 Chosen: a tiny model reads no manual and spells no words, so its programs are on lists and their prompts name nothing
 but the program and its input. Random proposals are random texts of the language, as far as they happen to be tasks.
@@ -12,6 +12,7 @@ from sparring.envs.program_tasks import LEVELS, Deduction
 from sparring.envs.programs import LISTS, NUMBERED, kind_of
 from sparring.envs.tasks import Malformed, Task, TaskFamily, count, register_tasks
 
+GREEK = "αβγδεζηθικλμνξοπρστυφχψω"
 SIGNS = "0123456789+-()"
 """What expressions of sums are written with."""
 
@@ -51,6 +52,24 @@ class ListPrograms(Deduction):
 
 
 register_tasks(ListPrograms.name, ListPrograms)
+
+
+class Backwards(TaskFamily):
+    """Write letters backwards; the level is their number less one, and each letter is one token."""
+
+    name = "backwards"
+    levels = 24
+
+    def draw(self, rng: np.random.Generator, level: int) -> Task:
+        self.check_level(level)
+        letters = "".join(GREEK[i] for i in rng.integers(len(GREEK), size=level + 1))
+        return Task(family=self.name, skill=self.name, level=level, prompt=letters, key=letters[::-1], data=(letters,))
+
+    def verify(self, task: Task, answer: str) -> float:
+        return float(answer.strip() == task.key)
+
+
+register_tasks(Backwards.name, Backwards)
 
 
 def random_tasks(family: TaskFamily, level: int, number: int, rng: np.random.Generator) -> list[Task]:

@@ -3,7 +3,8 @@
 Chosen: an item is generated anew from its seed whenever it is verified, so a task stays a small value; the library's
 own verifier scores, behind a fence that keeps the global generators as they were and keeps answers that it would
 evaluate as code from it. A proposer chooses steps of the library's own curriculum and the number of an item, no values
-that the library has not. Left out: `composite`, which is made of others, and the library's own training loop.
+that the library has not, and making the item may not take more than so many lines of Python: a count, unlike seconds,
+is the same on every machine. Left out: `composite`, which is made of others, and the library's own training loop.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ from __future__ import annotations
 import math
 import random
 import re
+import sys
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from types import FrameType
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .contest import Contest
 from .game import near
 from .tasks import Malformed, Task, TaskFamily
+
+T = TypeVar("T")
 
 EXCLUDED = {
     "composite": "it is made of other generators; name those, a game takes several tasks",
@@ -48,6 +53,8 @@ _FENCED = {
 _FORMULAS = {"simple_integration", "intermediate_integration", "polynomial_multiplication"}
 MOST_QUESTION = 14_000
 """Characters of a question; items with longer ones are drawn again."""
+MOST_LINES = 5_000_000
+"""Lines of Python that may run to make a proposed item: three or four seconds, and hardly ever any."""
 _TRIES = 20
 MOST_ITEMS = 1 << 31
 """Items have numbers below this: the library's seeds."""
@@ -140,7 +147,9 @@ class ReasoningGym(TaskFamily):
             raise Malformed(f"an item has a number from 0 to {MOST_ITEMS - 1}")
         choice = self._read(parameters, level)
         try:
-            task = self._task(int(item), level, choice, _written(choice))
+            task = bounded(lambda: self._task(int(item), level, choice, _written(choice)), MOST_LINES)
+        except TooLong:
+            raise Malformed("the library works at that for too long; choose lower steps") from None
         except Exception:  # noqa: BLE001
             # Whatever the library raises on steps that nobody has put together before, it makes no item of them.
             task = None
@@ -238,6 +247,33 @@ def fenced(seed: int) -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(array)  # noqa: NPY002
+
+
+class TooLong(BaseException):
+    """Code ran for more lines than it may. No `Exception`, so that what runs cannot take it for an error of its own."""
+
+
+def bounded(work: Callable[[], T], lines: int) -> T:
+    """Return what `work` returns if it takes no more than so many lines of Python; else end it with TooLong.
+
+    Each turn of a loop counts, one of a comprehension too; what C code does within a line does not.
+    """
+    left = lines
+
+    def trace(frame: FrameType, event: str, arg: Any) -> Any:
+        nonlocal left
+        if event == "line":
+            left -= 1
+            if left < 0:
+                raise TooLong
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        return work()
+    finally:
+        sys.settrace(before)
 
 
 def _library() -> Any:

@@ -164,6 +164,41 @@ def test_what_is_no_item_says_why(graded, text, level, why):
         ReasoningGym("many").propose(text, level)
 
 
+class Endless(Many):
+    """Never done where terms is above 0, and takes every error for one of its own."""
+
+    def __getitem__(self, index):
+        while self.config["terms"]:
+            try:
+                sum(term + 1 for term in range(100))
+            except Exception:  # noqa: BLE001
+                continue
+        return super().__getitem__(index)
+
+
+def test_an_item_that_takes_for_ever_is_no_task(graded):
+    sys.modules["reasoning_gym.factory"].DATASETS["many"] = (Endless, dict)
+    family, before = ReasoningGym("many"), (random.getstate(), sys.gettrace())
+    with pytest.raises(Malformed, match="for too long; choose lower steps"):
+        family.propose("terms 1; digits 0 | 17", 2)
+    assert (random.getstate(), sys.gettrace()) == before
+    assert family.propose("terms 0; digits 1 | 17", 2).key
+
+
+@pytest.mark.parametrize("lines", [2, 5, 40])
+def test_lines_are_counted_each_turn_of_a_loop_too(lines):
+    def run(turns):
+        for _ in range(turns):
+            pass
+        return turns
+
+    # A turn is two lines, the loop's end one, and the return another.
+    assert bridge.bounded(lambda: run(lines), 2 * lines + 3) == lines
+    with pytest.raises(bridge.TooLong):
+        bridge.bounded(lambda: run(lines), 2 * lines + 2)
+    assert sys.gettrace() is None
+
+
 def test_the_game_of_proposing_takes_a_generator(graded):
     for name, level in (("sums", 0), ("many", 2)):
         check_game(make("Proposer-v0", task=f"reasoning_gym/{name}", level=level, attempts=2), games=5)

@@ -1,0 +1,84 @@
+"""Self-Training without labels on ever longer texts: what `evolution.py` runs as the trial "lengths"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evolution_arms import Control, Start, Trial
+
+from sparring.envs.tasks import Task
+from sparring.selfplay.evolve import Experience, Method, Round
+from sparring.selfplay.self_training import SelfTraining
+
+LABELLED, LEVELS = 8, 18
+"""Lengths of which there are labels, and lengths that are probed; a level is a length less one."""
+WELL = 0.95
+"""Accuracy at which a length is mastered."""
+
+
+@dataclass(kw_only=True)
+class Longer:
+    """A method that practises one length a generation, each time by one longer than before."""
+
+    method: Method
+    name: str = "longer"
+
+    def __post_init__(self) -> None:
+        self.modules: Mapping[str, str] = self.method.modules
+
+    def gather(self, round: Round) -> Experience:
+        level = LABELLED - 1 + round.generation
+        weights = {skill: float(skill.level == level) for skill in round.curriculum.skills}
+        return self.method.gather(replace(round, weights=weights))
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.method.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.method.load_state_dict(state)
+
+
+def longer(keep: str, threshold: float = 1.0) -> Callable[[Sequence[Task]], Method]:
+    return lambda seeds: Longer(
+        method=SelfTraining(prompts=PROMPTS, samples=1, steps=STEPS, batch=BATCH, keep=keep, threshold=threshold, cap=1)
+    )
+
+
+PROMPTS, STEPS, BATCH = 1500, 250, 128
+"""A generation: unlabelled texts, and steps and samples of imitation."""
+LENGTHS = Trial(
+    title="Self-Training on lengths that nobody labelled",
+    claim="a longer length each round at 95 % or better, with a filter by length and no label",
+    start=Start(
+        skills=tuple(f"backwards-{level}" for level in range(LEVELS)),
+        rare=tuple(f"backwards-{level}" for level in range(LABELLED, LEVELS)),
+        rarity=0.0,
+        labelled=8000,
+        steps=2000,
+        batch=BATCH,
+        decays=True,
+        layers=3,
+        positions="none",
+        max_new_tokens=LEVELS + 4,
+    ),
+    generations=8,
+    arms={
+        "length filter": longer("length"),
+        "no filter": longer("none"),
+        "verifier": longer("verifier"),
+        "seed data only": lambda seeds: Control(steps=STEPS, batch=BATCH),
+    },
+    shared={"probe_tasks": 4, "hidden_tasks": 100, "hidden_samples": 8, "gate": None, "is_adaptive": False},
+    measure="reach",
+    lr=5e-4,
+)
+
+
+def reach(skills: Mapping[str, float]) -> int:
+    """Return the longest length up to which every length is mastered."""
+    longest = 0
+    while skills.get(f"backwards-{longest}", 0.0) >= WELL:
+        longest += 1
+    return longest
