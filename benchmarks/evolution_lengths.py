@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evolution_arms import Control, Start, Trial
+from evolution_tasks import Backwards
 
 from sparring.envs.tasks import Task
 from sparring.selfplay.evolve import Experience, Method, Round
@@ -52,8 +53,8 @@ LENGTHS = Trial(
     title="Self-Training on lengths that nobody labelled",
     claim="a longer length each round at 95 % or better, with a filter by length and no label",
     start=Start(
-        skills=tuple(f"backwards-{level}" for level in range(LEVELS)),
-        rare=tuple(f"backwards-{level}" for level in range(LABELLED, LEVELS)),
+        skills=tuple(f"{Backwards.name}-{level}" for level in range(LEVELS)),
+        rare=tuple(f"{Backwards.name}-{level}" for level in range(LABELLED, LEVELS)),
         rarity=0.0,
         labelled=8000,
         steps=2000,
@@ -79,6 +80,6 @@ LENGTHS = Trial(
 def reach(skills: Mapping[str, float]) -> int:
     """Return the longest length up to which every length is mastered."""
     longest = 0
-    while skills.get(f"backwards-{longest}", 0.0) >= WELL:
+    while skills.get(f"{Backwards.name}-{longest}", 0.0) >= WELL:
         longest += 1
     return longest

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .game import Game
+from .records import travelling
 
 _GOLDEN = 0x9E3779B97F4A7C15
 _MASK = 0xFFFFFFFFFFFFFFFF
@@ -52,6 +53,7 @@ class Prompt:
         return self.messages[-1].content
 
 
+@travelling
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What a player answered; a language model adds exactly what it sampled."""

@@ -9,8 +9,10 @@ from typing import Any
 
 from sparring.agents import Reply
 from sparring.envs import Ending, Problem
+from sparring.envs.records import travelling
 
 
+@travelling
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """One reply and what it was read as."""
@@ -35,6 +37,7 @@ class Turn:
     """The state of the game in which it moved, all that is hidden included."""
 
 
+@travelling
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
     """One finished game."""

@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
+from numpy.typing import NDArray
 
 from sparring.agents import Agent, Message, Prompt, Reply, SharedAgent, mix
 from sparring.envs import Ending, Game, Match, judge_of
@@ -58,9 +60,22 @@ def deal(
     game: Game[Any], seed: int, index: int, retries: int, kind: type[Match[Any]] = Match
 ) -> tuple[Match[Any], int]:
     """Return the game of this seed and number as it is dealt, as a match of some kind, and the key of its noise."""
-    rng = np.random.Generator(np.random.Philox(key=[seed, index]))
+    rng = np.random.Generator(np.random.Philox(_Key(seed, index)))
     match = kind(game, rng, retries=retries, deferred=True)
     return match, int(rng.integers(1 << 63))
+
+
+class _Key(ISeedSequence):
+    """The key of a stream, as it is. `Philox(key=...)` asks the system for chance first, which takes long."""
+
+    __slots__ = ("words",)
+
+    def __init__(self, *words: int) -> None:
+        self.words = words
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> NDArray[Any]:
+        """Return the key's two words."""
+        return np.array(self.words, dtype=dtype)
 
 
 class Lane:
