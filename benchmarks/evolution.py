@@ -25,6 +25,7 @@ from evolution_all import ALL
 from evolution_arms import ADDITION, IMPROVING, Trial
 from evolution_instruct import EXPRESSIONS, PROGRAMS
 from evolution_lengths import LABELLED, LENGTHS, reach
+from evolution_play import self_play
 
 RESULTS = Path(__file__).resolve().parent / "results"
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
@@ -133,7 +134,7 @@ def report(records: Sequence[Record]) -> str:
         if trial.votes:
             gains = {r["seed"]: r["voting_gain"] for runs in arms.values() for r in runs}
             lines += ["", f"At the start maj@8 less pass@1 is {said(list(gains.values()))}."]
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, "", *self_play(said), ""])
 
 
 def _table(trial: Trial, arms: Mapping[str, Sequence[Record]]) -> list[str]:

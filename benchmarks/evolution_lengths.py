@@ -15,6 +15,8 @@ from sparring.selfplay.self_training import SelfTraining
 
 LABELLED, LEVELS = 8, 18
 """Lengths of which there are labels, and lengths that are probed; a level is a length less one."""
+PROMPTS, STEPS, BATCH = 1000, 150, 64
+"""A generation: unlabelled texts, and steps and samples of imitation."""
 WELL = 0.95
 """Accuracy at which a length is mastered."""
 
@@ -41,14 +43,12 @@ class Longer:
         self.method.load_state_dict(state)
 
 
-def longer(keep: str, threshold: float = 1.0) -> Callable[[Sequence[Task]], Method]:
-    return lambda seeds: Longer(
-        method=SelfTraining(prompts=PROMPTS, samples=1, steps=STEPS, batch=BATCH, keep=keep, threshold=threshold, cap=1)
-    )
+def longer(keep: str, threshold: float = 1.0, samples: int = 1) -> Callable[[Sequence[Task]], Method]:
+    """Return a maker of Self-Training with one filter; nothing looks at a label, not even to see if voting helps."""
+    told: dict[str, Any] = {"prompts": PROMPTS, "steps": STEPS, "batch": BATCH, "checks_voting": False}
+    return lambda seeds: Longer(method=SelfTraining(keep=keep, threshold=threshold, samples=samples, **told))
 
 
-PROMPTS, STEPS, BATCH = 1500, 250, 128
-"""A generation: unlabelled texts, and steps and samples of imitation."""
 LENGTHS = Trial(
     title="Self-Training on lengths that nobody labelled",
     claim="a longer length each round at 95 % or better, with a filter by length and no label",
@@ -56,7 +56,7 @@ LENGTHS = Trial(
         skills=tuple(f"{Backwards.name}-{level}" for level in range(LEVELS)),
         rare=tuple(f"{Backwards.name}-{level}" for level in range(LABELLED, LEVELS)),
         rarity=0.0,
-        labelled=8000,
+        labelled=6000,
         steps=2000,
         batch=BATCH,
         decays=True,
@@ -67,13 +67,15 @@ LENGTHS = Trial(
     generations=8,
     arms={
         "length filter": longer("length"),
+        "confidence": longer("confidence", 0.5),
+        "majority": longer("majority", 0.75, samples=8),
         "no filter": longer("none"),
         "verifier": longer("verifier"),
         "seed data only": lambda seeds: Control(steps=STEPS, batch=BATCH),
     },
-    shared={"probe_tasks": 4, "hidden_tasks": 100, "hidden_samples": 8, "gate": None, "is_adaptive": False},
+    shared={"probe_tasks": 4, "hidden_tasks": 40, "hidden_samples": 8, "gate": None, "is_adaptive": False},
     measure="reach",
-    lr=5e-4,
+    lr=3e-4,
 )
 
 

@@ -6,6 +6,7 @@ from what is kept. STaR, ReST-EM, TTRL and ScPO are settings of it. Left out: ra
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -54,14 +55,17 @@ def _by_confidence(groups: Groups, threshold: float) -> Filter[Answer]:
 
 
 def _by_length(groups: Groups, threshold: float) -> Filter[Answer]:
-    longest: dict[tuple[str, int], int] = {}
-    for answer in (a for group in groups for a in group):
-        skill = answer.task.family, answer.task.level
-        longest[skill] = max(longest.get(skill, 0), len(answer.text))
-    return each(
-        "it is short for its kind",
-        lambda a: len(a.text) >= threshold * longest[a.task.family, a.task.level],
-    )
+    lengths: dict[tuple[str, int], list[int]] = {}
+    for answer in (a for group in groups for a in group if a.text):
+        lengths.setdefault((answer.task.family, answer.task.level), []).append(len(answer.text))
+    # Not the longest: one answer that does not end would have all others dropped.
+    usual = {skill: statistics.median(found) for skill, found in lengths.items()}
+
+    def fits(answer: Answer) -> bool:
+        middle = usual[answer.task.family, answer.task.level]
+        return threshold * middle <= len(answer.text) and threshold * len(answer.text) <= middle
+
+    return each("it is short or long for its kind", fits)
 
 
 KEEPS: Mapping[str, Callable[[Groups, float], Filter[Answer]]] = MappingProxyType(
@@ -74,7 +78,8 @@ KEEPS: Mapping[str, Callable[[Groups, float], Filter[Answer]]] = MappingProxyTyp
     }
 )
 """Filters by name, each made for the answers of a generation and a threshold: the least share of a majority, the
-quantile of confidence, or the part of the longest answer of its kind."""
+quantile of confidence, or of two lengths, an answer's and the median of its kind, the least share that the shorter is
+of the longer."""
 ENSEMBLE = "ensemble"
 """One more: what at least `threshold` of the policy's last `members` selves answer too."""
 

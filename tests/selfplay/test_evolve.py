@@ -348,6 +348,14 @@ def test_each_filter_keeps_what_it_says() -> None:
     assert kept_by("none", [group]) == ["7", "88"]
 
 
+def test_lengths_are_held_against_the_usual_one_not_the_longest() -> None:
+    """Against the longest, one answer that did not end had 1497 of 1500 right ones dropped."""
+    group = [answer(text) for text in ("12", "34", "56", "7", "89101112", "")]
+    assert kept_by("length", [group], 1.0) == ["12", "34", "56"]
+    assert kept_by("length", [group], 0.5) == ["12", "34", "56", "7"]
+    assert kept_by("length", [group], 0.25) == ["12", "34", "56", "7", "89101112"]
+
+
 def test_pairs_by_votes_by_hand() -> None:
     """Five votes against one of eight: weight 4/8. Where all agree there is no pair."""
     group = [answer("7")] * 5 + [answer("8")] * 2 + [answer("9")]
