@@ -15,15 +15,17 @@ from sparring.selfplay.self_training import SelfTraining
 
 LABELLED, LEVELS = 8, 18
 """Lengths of which there are labels, and lengths that are probed; a level is a length less one."""
-PROMPTS, STEPS, BATCH = 1000, 150, 64
+PROMPTS, STEPS, BATCH = 2500, 300, 64
 """A generation: unlabelled texts, and steps and samples of imitation."""
+ROUNDS = 2
+"""Generations that a length is practised."""
 WELL = 0.95
 """Accuracy at which a length is mastered."""
 
 
 @dataclass(kw_only=True)
 class Longer:
-    """A method that practises one length a generation, each time by one longer than before."""
+    """A method that practises one length at a time, each by one longer than the one before."""
 
     method: Method
     name: str = "longer"
@@ -32,7 +34,7 @@ class Longer:
         self.modules: Mapping[str, str] = self.method.modules
 
     def gather(self, round: Round) -> Experience:
-        level = LABELLED - 1 + round.generation
+        level = LABELLED - 1 + practised(round.generation)
         weights = {skill: float(skill.level == level) for skill in round.curriculum.skills}
         return self.method.gather(replace(round, weights=weights))
 
@@ -43,10 +45,19 @@ class Longer:
         self.method.load_state_dict(state)
 
 
+def practised(generation: int) -> int:
+    """Return by how much what a generation practises is longer than what is labelled."""
+    return 1 + (generation - 1) // ROUNDS
+
+
 def longer(keep: str, threshold: float = 1.0, samples: int = 1) -> Callable[[Sequence[Task]], Method]:
     """Return a maker of Self-Training with one filter; nothing looks at a label, not even to see if voting helps."""
-    told: dict[str, Any] = {"prompts": PROMPTS, "steps": STEPS, "batch": BATCH, "checks_voting": False}
-    return lambda seeds: Longer(method=SelfTraining(keep=keep, threshold=threshold, samples=samples, **told))
+
+    def make(_: Sequence[Task]) -> Method:
+        told: dict[str, Any] = {"prompts": PROMPTS, "steps": STEPS, "batch": BATCH, "checks_voting": False}
+        return Longer(method=SelfTraining(keep=keep, threshold=threshold, samples=samples, **told))
+
+    return make
 
 
 LENGTHS = Trial(
@@ -68,7 +79,7 @@ LENGTHS = Trial(
     arms={
         "length filter": longer("length"),
         "confidence": longer("confidence", 0.5),
-        "majority": longer("majority", 0.75, samples=8),
+        "majority": longer("majority", samples=8),
         "no filter": longer("none"),
         "verifier": longer("verifier"),
         "seed data only": lambda seeds: Control(steps=STEPS, batch=BATCH),

@@ -82,11 +82,17 @@ def check_reply(reply: Reply) -> None:
         raise ValueError("a sample has no token ids; only replies of a language model can be learned from")
 
 
+MOST_SHORTER = 1 / 32
+"""How much shorter than the longest a prompt may be in a large batch."""
+WORTH_A_CALL = 2048
+"""Tokens that are worth a forward pass of their own."""
+
+
 def batches(rows: Iterable[AnyRow], batch_tokens: int, *, whole: bool = False) -> Iterator[list[AnyRow]]:
     """Split rows into batches of about `batch_tokens` prompt tokens; equal prompts stay together.
 
-    Prompts of like length go together, so that little of a batch is padding. With `whole` prompts are read once a
-    reply, and counted so.
+    Prompts of like length go together, and a batch ends where padding begins to be a waste, so that little of it is
+    padding. With `whole` prompts are read once a reply, and counted so.
     """
     batch: list[AnyRow] = []
     read: set[tuple[Ids, Ids]] = set()
@@ -96,7 +102,10 @@ def batches(rows: Iterable[AnyRow], batch_tokens: int, *, whole: bool = False) -
         new = {(prompt, reply.ids if whole else ()) for reply in row.replies} - read
         length = len(prompt) + max(len(reply.ids) for reply in row.replies)
         longest = max(longest, length)
-        if batch and new and (len(read) + len(new)) * longest > batch_tokens:
+        columns = (len(read) + len(new)) * longest
+        # The shortest stands for all that follow. In a small batch it is the call that costs, not its columns.
+        is_waste = length < (1 - MOST_SHORTER) * longest and columns > WORTH_A_CALL
+        if batch and new and (columns > batch_tokens or is_waste):
             yield batch
             batch, read, longest = [], set(), length
         batch.append(row)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sparring.agents import LanguageModelAgent, RandomAgent, tiny_agent
+from sparring.agents import LanguageModelAgent, RandomAgent, Reply, tiny_agent
 from sparring.agents.adapters import add_lora
 from sparring.agents.precision import compute_in
 from sparring.agents.prefix import columns_read, prompt_states, reply_logits
@@ -17,8 +17,8 @@ from sparring.envs import make
 from sparring.selfplay import Learner, PolicyGradient, RoleBaseline, Sample, play, samples, warm_start
 from sparring.selfplay.assembly import adapt
 from sparring.selfplay.critic import Critic
-from sparring.selfplay.groups import merge
-from sparring.selfplay.imitation import Imitation
+from sparring.selfplay.groups import batches, merge
+from sparring.selfplay.imitation import Imitation, Wanted
 from sparring.selfplay.pairs import Weighted, demonstrations
 from sparring.selfplay.reading import Distinct
 from sparring.selfplay.settings import Settings
@@ -225,15 +225,27 @@ def test_the_padding_that_is_reported_is_what_the_model_was_given(tiny: Language
     assert columns_read(tiny.model, d.prompts, d.replies) == (tokens, columns)
 
 
-@pytest.mark.parametrize("name", ["LeducPoker-v0", "LiarsDice-v0"])
-def test_little_is_padding_where_prompts_of_like_length_go_together(name: str) -> None:
-    """In one batch, in which every prompt is as wide as the longest, much more of it is."""
+@pytest.mark.parametrize("name", ["LeducPoker-v0", "LiarsDice-v0", "TicTacToe-v0"])
+def test_little_is_padding_where_prompts_of_like_length_go_together(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one batch, in which every prompt is as wide as the longest, much more of it is; the update is the same."""
     game = make(name)
     agent, teacher = tiny_agent(game, corpus_games=20, hidden=16), RandomAgent()
-    replies = demonstrations(agent, play(game, (teacher, teacher), games=100, seed=1), player=0)
+    replies = demonstrations(agent, play(game, (teacher, teacher), games=200, seed=1), player=0)
     found = [Weighted(reply, 1.0) for reply in replies]
-    little, much = (
-        Learner(agent, Imitation(), batch_tokens=size).update(found)["padding"] for size in (1 << 10, 1 << 20)
-    )
-    assert 0 < little < 0.02
-    assert much > 5 * little
+    little = Learner(agent, Imitation(), lr=0.0).update(found)
+    monkeypatch.setattr("sparring.selfplay.groups.MOST_SHORTER", 1.0)
+    much = Learner(agent, Imitation(), lr=0.0).update(found)
+    assert 0 < little["padding"] < 0.05
+    assert much["padding"] > 1.5 * little["padding"]
+    assert little["loss"] == pytest.approx(much["loss"], rel=1e-5)
+    assert little["grad_norm"] == pytest.approx(much["grad_norm"], rel=1e-4)
+
+
+def test_a_small_batch_is_not_cut() -> None:
+    """A pass of its own for a few tokens would cost more than their pads."""
+    rows = [Wanted(Reply(text="", prompt_ids=(1,) * n, ids=(2,))) for n in (5, 90, 10, 40)]
+    (one,) = batches(rows, 1 << 15)
+    assert [len(row.reply.prompt_ids) for row in one] == [90, 40, 10, 5]
+    many = [Wanted(Reply(text="", prompt_ids=(n,) * (100 + n), ids=(2,))) for n in range(60)]
+    assert [len(batch) for batch in batches(many, 1 << 15)] == [12, 13, 15, 17, 3]
+    assert sorted(row.reply.prompt_ids[0] for batch in batches(many, 1 << 15) for row in batch) == list(range(60))
