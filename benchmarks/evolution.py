@@ -24,7 +24,7 @@ import torch
 from evolution_all import ALL
 from evolution_arms import ADDITION, IMPROVING, Trial
 from evolution_instruct import EXPRESSIONS, PROGRAMS
-from evolution_lengths import LABELLED, LENGTHS, reach
+from evolution_lengths import LABELLED, LENGTHS, practised, reach
 from evolution_play import self_play
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -173,18 +173,18 @@ def _table(trial: Trial, arms: Mapping[str, Sequence[Record]]) -> list[str]:
 def _lengths(arms: Mapping[str, Sequence[Record]]) -> list[str]:
     """Return how right the policy is at the length that each generation has practised, by arm."""
     generations = len(next(iter(arms.values()))[0]["curve"])
-    columns = [f"{LABELLED + g}" for g in range(1, generations)]
+    lengths = [LABELLED + practised(g) for g in range(1, generations)]
     lines = [
-        f"Lengths of up to {LABELLED} are labelled; each generation practises one more. Accuracy at that length after",
-        "its generation, and the longest length up to which all are at 95 % or better, at the start and at the end.",
+        f"Lengths of up to {LABELLED} are labelled. A column is a generation and the length it practises: accuracy",
+        "at that length after it. Mastered is the longest length up to which all are at 95 % or better, by seed.",
         "",
-        f"| arm | seeds | {' | '.join(columns)} | mastered, start | end | seconds |",
-        "|---" * (len(columns) + 5) + "|",
+        f"| arm | seeds | {' | '.join(map(str, lengths))} | mastered, start | end | seconds |",
+        "|---" * (len(lengths) + 5) + "|",
     ]
     for arm, runs in arms.items():
         at = [
-            said([r["curve"][g]["skills"][f"backwards-{LABELLED - 1 + g}"] for r in runs])
-            for g in range(1, generations)
+            said([r["curve"][g]["skills"][f"backwards-{length - 1}"] for r in runs])
+            for g, length in enumerate(lengths, 1)
         ]
         ends = [", ".join(str(reach(r["curve"][g]["skills"])) for r in runs) for g in (0, -1)]
         seconds = f"{statistics.fmean(r['seconds'] for r in runs):.0f}"
