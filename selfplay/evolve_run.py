@@ -24,6 +24,7 @@ from .answering import Desk
 from .archive import Archive
 from .checkpoint import load_checkpoint, save_checkpoint
 from .evolve import GenerationReport, Method, Progress, Snapshot, autonomy, evolve
+from .evolve_guard import loop_guard
 from .gate import Gate
 from .learner import Learner
 from .play_method import SelfPlay
@@ -65,6 +66,11 @@ class EvolveSettings:
     hidden_tasks: int = setting(200, "tasks a skill that only reports look at")
     hidden_samples: int = setting(4, "answers to each, for pass@k")
     gate_margin: float | None = setting(0.1, "how far a skill may drop; none: no gate")
+    guard: str = setting("default", "default: rolls back or stops what goes wrong; warn: only warns; none")
+    guard_rules: list[str] = field(
+        default_factory=list,
+        metadata={"help": "bounds and actions of the guard: strength_drop=-0.2 illegal_rise=stop length_low=none"},
+    )
     adaptive: bool = setting(True, "whether the evaluation writes the next task distribution")
     bonus: float = setting(1.0, "how much a skill that dropped is trained more")
     prompts: int = setting(256, "tasks a generation (self-training), an update (self-improving), or proposals")
@@ -126,10 +132,13 @@ class EvolveRun:
             gradient_checkpointing=s.gradient_checkpointing,
         )
         self.methods = make_methods(s, self.curriculum)
+        self.guard = loop_guard(s.guard, s.guard_rules)
         self.archive = Archive(self.path / "archive.jsonl")
         self.reports: list[dict[str, Any]] = []
         self.progress: Progress | None = None
         self.start: Snapshot | None = None
+        self.stopped = ""
+        """Why the guard stopped the run."""
         self.level, self.modules = autonomy([m for m, _ in self.methods.values()], is_adaptive=s.adaptive)
         say(f"autonomy: {self.level}")
         for module, who in self.modules.items():
@@ -153,7 +162,9 @@ class EvolveRun:
         self.learner.load({part: found.tensors(part) for part in parts}, state["learner"])
         self.progress = Progress.from_dict(state["progress"])
         self.archive.cut(state["archive"])
-        self.reports = state["reports"]
+        self.reports, self.stopped = state["reports"], state["stopped"]
+        if self.guard is not None:
+            self.guard.load_state_dict(state["guard"])
         for name, (method, _) in self.methods.items():
             method.load_state_dict(state["methods"][name])
             if isinstance(method, SelfTraining):
@@ -178,8 +189,10 @@ class EvolveRun:
         self.learner.lr = s.lr
 
     def evolve(self) -> Iterator[GenerationReport]:
-        """Run the loop; yields each generation once it is written down."""
+        """Run the loop; yields each generation once it is written down. A run that the guard stopped does not go on."""
         s = self.settings
+        if self.stopped:
+            return
         self.start = self.start or Snapshot(self.learner)
         for report in evolve(
             self.agent,
@@ -188,6 +201,7 @@ class EvolveRun:
             self.curriculum,
             generations=s.generations,
             gate=None if s.gate_margin is None else Gate(margin=s.gate_margin),
+            guard=self.guard,
             archive=self.archive,
             probe_tasks=s.probe_tasks,
             samples=s.probe_samples,
@@ -200,6 +214,7 @@ class EvolveRun:
             start=self.start,
         ):
             self.reports.append(record(report))
+            self.stopped = report.stopped
             self._save(report)
             yield report
 
@@ -215,6 +230,8 @@ class EvolveRun:
             "progress": report.progress.as_dict(),
             "archive": len(self.archive),
             "reports": strict(self.reports),
+            "stopped": self.stopped,
+            "guard": {} if self.guard is None else self.guard.state_dict(),
             "methods": {name: method.state_dict() for name, (method, _) in self.methods.items()},
         }
         save_checkpoint(self.path / "checkpoints", report.generation, tensors=tensors, state=state, keep=2)
@@ -226,7 +243,7 @@ class EvolveRun:
         self.agent.save_pretrained(self.path / "model")
         first, last = self.reports[0], self.reports[-1]
         summary = {
-            "finished": finished,
+            "finished": finished and not self.stopped,
             "methods": list(self.methods),
             "autonomy": self.level,
             "modules": self.modules,
@@ -236,6 +253,10 @@ class EvolveRun:
             **{name: last["hidden"][name] for name in last["hidden"] if name != "table"},
             "archive": len(self.archive),
         }
+        if self.guard is not None:
+            summary["rollbacks"] = self.guard.rollbacks
+        if self.stopped:
+            summary["stopped"] = self.stopped
         write_whole(self.path / "summary.json", json.dumps(strict(summary), indent=2) + "\n")
         return summary
 
@@ -330,6 +351,7 @@ def record(report: GenerationReport) -> dict[str, Any]:
         "method": report.method,
         "accepted": report.admission.accepted,
         "why": report.admission.why,
+        "warning": report.warning,
         "before": report.before.mean,
         "after": report.after.mean,
         "hidden": {"mean": hidden.mean, "worst": hidden.worst, **passes, "table": hidden.table()},

@@ -21,8 +21,11 @@ from sparring.selfplay.archive import Archive, kept_of
 from sparring.selfplay.assessment import assess, calibration, discernment, question, revise, second, verdicts
 from sparring.selfplay.ensemble import Ensemble
 from sparring.selfplay.evolve import Experience, GenerationReport, Round, Snapshot, autonomy, draw_method, evolve, step
+from sparring.selfplay.evolve_guard import LOOP_RULES, loop_guard, shorten, signs
 from sparring.selfplay.funnel import Filter, Funnel, at_most, each, refine, unique
 from sparring.selfplay.gate import Gate
+from sparring.selfplay.guard import Guard
+from sparring.selfplay.guard_rules import METRICS
 from sparring.selfplay.imitation import Imitation
 from sparring.selfplay.pairs import Weighted
 from sparring.selfplay.play_method import SelfPlay
@@ -243,7 +246,8 @@ class Teacher:
 def run(desk: Desk, curriculum: Curriculum, method: Any, **settings: Any) -> list[GenerationReport]:
     agent = tiny(desk)
     learner = Learner(agent, lr=2e-2, betas=(0.9, 0.99))
-    return list(evolve(agent, learner, method, curriculum, probe_tasks=40, hidden_tasks=20, **settings))
+    settings = {"probe_tasks": 40, "hidden_tasks": 20, **settings}
+    return list(evolve(agent, learner, method, curriculum, **settings))
 
 
 def test_a_seeded_bad_update_is_rolled_back_to_the_bit(desk: Desk, curriculum: Curriculum) -> None:
@@ -300,6 +304,202 @@ def test_a_snapshot_can_be_gone_back_to_twice(desk: Desk, curriculum: Curriculum
         kept.restore()
         assert all((p == before[name]).all() for name, p in agent.model.named_parameters())
         assert learner.updates == 0
+
+
+# The guard in the loop.
+
+
+class Harmed(Teacher):
+    """A teacher whose generations of some numbers end in harm."""
+
+    def __init__(self, harm: Any, at: Sequence[int]) -> None:
+        super().__init__()
+        self.harm, self.at = harm, at
+
+    def gather(self, round: Round) -> Experience:
+        found = super().gather(round)
+        if round.generation in self.at:
+            found.steps = [*found.steps, self.harm]
+        return found
+
+    @property
+    def learner(self) -> Learner:
+        return self.seen[0].learner
+
+
+@torch.no_grad()
+def moved(learner: Learner) -> dict[str, float]:
+    """All weights at random: what is left babbles."""
+    generator = torch.Generator().manual_seed(1)
+    for p in learner.agent.model.parameters():
+        p.add_(torch.randn(p.shape, generator=generator) * 3 * p.std())
+    learner.agent.flush()
+    return {}
+
+
+@torch.no_grad()
+def overflow(learner: Learner) -> dict[str, float]:
+    """Weights stay finite, and what the model computes from them does not."""
+    learner.agent.model.model.norm.weight.fill_(3e38)
+    learner.agent.flush()
+    return {}
+
+
+def no_step(learner: Learner) -> dict[str, float]:
+    """What an update reports whose gradient is not finite: it changes nothing."""
+    return {"grad_norm": math.nan, "loss": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("harm", "seen", "gate"),
+    [
+        (moved, "by the rule strength_drop", None),
+        (overflow, "logits is nan, by the rule finite", None),
+        (no_step, "grad_norm is nan, by the rule finite", Gate(margin=1.0, gain=-1.0)),
+    ],
+)
+def test_a_broken_candidate_is_rolled_back_and_steps_get_smaller(
+    harm: Any, seen: str, gate: Gate | None, desk: Desk, curriculum: Curriculum
+) -> None:
+    """The second generation breaks. Without a gate nobody else would see; one that lets all in has no say in it."""
+    method, guard = Harmed(harm, [2]), loop_guard()
+    found = run(desk, curriculum, method, generations=4, guard=guard, gate=gate, hidden_tasks=100)
+    assert [report.generation for report in found] == [0, 1, 2, 3, 4]
+    broken = found[2]
+    assert not broken.admission.accepted
+    assert broken.admission.why.startswith("generation 2: ")
+    assert seen in broken.admission.why
+    assert broken.admission.why.endswith("back to the last good state, with the step at 0.5 of what was set")
+    assert broken.hidden == found[1].hidden
+    # What cannot be asked has no probe of its own.
+    assert (broken.after == broken.before) == (harm is overflow)
+    assert (method.learner.lr, method.learner.factor) == (1e-2, 0.5)
+    assert guard is not None
+    assert guard.rollbacks == 1
+    # It goes on, and learns.
+    assert found[3].admission.accepted
+    assert found[4].admission.accepted
+    assert found[4].hidden.mean > found[1].hidden.mean
+
+
+def test_without_a_guard_a_broken_candidate_stays_or_ends_the_run(desk: Desk, curriculum: Curriculum) -> None:
+    found = run(desk, curriculum, Harmed(moved, [2]), generations=2)
+    assert found[2].admission.accepted
+    assert found[2].hidden.mean < found[1].hidden.mean - 0.3
+    with pytest.raises(FloatingPointError, match=r"generation 2: the model's logits.*; with a guard \(--guard "):
+        run(desk, curriculum, Harmed(overflow, [2]), generations=3)
+    with pytest.raises(FloatingPointError, match="with the guard's rule finite as it is by default a run goes back"):
+        run(desk, curriculum, Harmed(overflow, [2]), generations=3, guard=loop_guard("warn", ["finite=warn"]))
+
+
+def test_steps_that_are_far_too_large_end_with_the_reason(desk: Desk, curriculum: Curriculum) -> None:
+    """Halving 1e15 helps nothing: all rollbacks are spent, and the policy is the one that it began with."""
+    agent = tiny(desk)
+    learner, method = Learner(agent, lr=1e15), Teacher()
+    before = {name: p.detach().clone() for name, p in agent.model.named_parameters()}
+    reports = evolve(
+        agent, learner, method, curriculum, generations=9, probe_tasks=4, hidden_tasks=4, guard=loop_guard()
+    )
+    found = list(reports)
+    assert len(found) == 1 + 5 + 1
+    assert not any(report.admission.accepted for report in found[1:])
+    assert [report.stopped for report in found[:-1]] == [""] * 6
+    assert found[-1].stopped == found[-1].admission.why
+    assert found[-1].stopped.endswith("stopping, for all 5 rollbacks are spent")
+    assert all((p == before[name]).all() for name, p in agent.model.named_parameters())
+
+
+def test_a_stop_is_the_last_report_and_leaves_the_good_policy(desk: Desk, curriculum: Curriculum) -> None:
+    method = Harmed(moved, [2])
+    found = run(desk, curriculum, method, generations=4, guard=loop_guard(words=["strength_drop=stop"]))
+    assert [report.generation for report in found] == [0, 1, 2]
+    assert found[2].stopped.endswith("by the rule strength_drop: stopping")
+    assert not found[2].admission.accepted
+    assert found[2].hidden == found[1].hidden
+    assert method.learner.lr == 2e-2
+
+
+def test_a_warning_is_said_and_changes_nothing(desk: Desk, curriculum: Curriculum) -> None:
+    plain = run(desk, curriculum, Harmed(moved, [2]), generations=3)
+    warned = run(desk, curriculum, Harmed(moved, [2]), generations=3, guard=loop_guard("warn"))
+    assert [(r.hidden, r.after, r.weights) for r in warned] == [(r.hidden, r.after, r.weights) for r in plain]
+    assert all(report.admission.accepted for report in warned)
+    assert "by the rule strength_drop" in warned[2].warning
+    assert warned[2].warning.endswith("going on")
+    assert warned[1].warning == ""
+
+
+def test_what_was_rolled_back_is_nothing_to_compare_with(desk: Desk, curriculum: Curriculum) -> None:
+    """The best strength is that of candidates which the guard let in, in whatever generation."""
+    guard = Guard(LOOP_RULES.values(), turn="generation")
+    guard.begin({"strength": 0.2})
+    for generation, strength in enumerate((0.5, 0.6, 0.7), start=1):
+        assert not guard.check(generation, {"strength": strength}).message
+        guard.trust()
+    assert guard.check(4, {"strength": 0.1, "grad_norm": 5.0}).action == "rollback"
+    guard.rolled_back()
+    assert "0.7" in guard.check(5, {"strength": 0.35}).message
+    assert not guard.check(6, {"strength": 0.45}).message
+
+
+def test_a_snapshot_leaves_the_steps_as_small_as_a_guard_made_them(desk: Desk) -> None:
+    """Methods that train from the first policy went back to its learning rate too."""
+    learner = Learner(tiny(desk), lr=1e-2)
+    start = Snapshot(learner)
+    shorten(learner, 0.5)
+    shorten(learner, 0.25)
+    start.restore()
+    assert (learner.lr, learner.factor) == (2.5e-3, 0.25)
+
+
+def test_the_guard_is_told_of_the_updates_and_of_the_probe(desk: Desk, curriculum: Curriculum) -> None:
+    """Of ten answers two cannot be read and three are no letters; the mean length is by hand."""
+    skill = Skill("copy", 0)
+    texts = iter(["a b", "", "<think>", "12", "7", "!", "d c", "a", "b", "c"])
+
+    class Says(ScriptedAgent):
+        def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
+            return [Reply(text=next(texts), ids=(1,) * n) for n, _ in enumerate(prompts)]
+
+    found = probe(Says(lambda p: ""), desk, Curriculum([skill]), tasks=10, number=0)
+    assert (found.illegal_rate, found.reply_tokens) == (0.5, 4.5)
+    told = signs({"update/grad_norm": 2.0, "update/loss": 3.0, "updates": 4.0, "reply_tokens": 99.0}, found)
+    assert told == {
+        "grad_norm": 2.0,
+        "loss": 3.0,
+        "illegal_rate": 0.5,
+        "reply_tokens": 4.5,
+        "strength": found.mean,
+    }
+    assert told.keys() <= METRICS.keys()
+    assert math.isnan(signs({}, None)["logits"])
+
+
+def test_the_rules_of_the_loop_change_by_the_same_words_as_those_of_training() -> None:
+    assert {"entropy_low", "entropy_floor", "kl_ceiling", "skew_rise"}.isdisjoint(LOOP_RULES)
+    assert all(rule.patience == 1 for rule in LOOP_RULES.values())
+    changed = loop_guard(words=["strength_drop=-0.2:stop", "length_low=none"])
+    assert changed is not None
+    assert [(r.below, str(r.action)) for r in changed.rules if r.name == "strength_drop"] == [(-0.2, "stop")]
+    assert "length_low" not in {rule.name for rule in changed.rules}
+    warns = loop_guard("warn")
+    assert warns is not None
+    assert {str(rule.action) for rule in warns.rules if rule.name != "finite"} == {"warn"}
+    assert loop_guard("none") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        ("defualt", [], "unknown guard 'defualt'. Did you mean 'default'"),
+        ("default", ["strenght_drop=-0.2"], "called 'strenght_drop'. Did you mean 'strength_drop'"),
+        ("default", ["strength_drop=stopp"], "guard_rules takes name=number"),
+        ("none", ["strength_drop=-0.2"], "guard_rules does nothing without a guard"),
+    ],
+)
+def test_what_no_guard_can_be_is_refused(kind: str, words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loop_guard(kind, words)
 
 
 def test_methods_are_drawn_by_their_weights() -> None:
