@@ -1,4 +1,4 @@
-"""Self-evolution: a model teaches itself by Self-Training, Self-Instruct, Self-Improving or Self-Play, in one loop.
+"""Self-evolution: a model teaches itself by Self-Training, -Instruct, -Improving or -Play, or as its own critic.
 
     python scripts/evolve.py                                                  # Self-Training on sums, from a weak start
     python scripts/evolve.py --method self-instruct --skills arithmetic-2

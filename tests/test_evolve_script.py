@@ -75,10 +75,19 @@ def test_all_methods_in_one_run_leave_what_can_be_audited(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("method", "keep"), [("self-training", "none"), ("self-training", "ensemble"), ("self-instruct", "none")]
+    ("method", "keep"),
+    [
+        ("self-training", "none"),
+        ("self-training", "ensemble"),
+        ("self-instruct", "none"),
+        ("self-play", "none"),
+        ("critic", "none"),
+    ],
 )
 def test_a_run_that_is_left_and_taken_up_again_ends_the_same(method: str, keep: str, tmp_path: Path) -> None:
-    settings = replace(SHORT, method=[method], generations=3, keep=keep, restart=keep == "none")
+    """Of games there must be some that are not all forfeits, or the baseline of the rule would make no difference."""
+    plays = {"seed_steps": 60, "games": 32, "updates": 2, "gate_margin": None} if method == "critic" else {}
+    settings = replace(SHORT, method=[method], generations=3, keep=keep, restart=keep == "none", **plays)
     run(replace(settings, out=str(tmp_path / "whole")))
     run(replace(settings, out=str(tmp_path / "parts")), stop_after=1)
     run(EvolveSettings(resume=str(tmp_path / "parts")))
@@ -216,6 +225,11 @@ def test_a_hub_models_recipe_runs_with_a_model_of_its_shape(recipe: Path, tmp_pa
         ({"resume": "nowhere"}, "nowhere holds no run to go on with"),
         ({"resume": "nowhere", "games": 3}, "a run goes on with its own settings; leave out games"),
         ({"model": "random"}, "no language model whose weights are here"),
+        ({"method": ["critic"], "pays": "prover_verifer"}, "unknown pays 'prover_verifer'. Did you mean"),
+        ({"method": ["critic"], "helpful": 1.5}, "helpful is a probability"),
+        ({"method": ["critic"], "listed": True}, "answers of arithmetic-2 are too many to list; leave out --listed"),
+        ({"method": ["critic"], "rule": "spin"}, "spin imitates another player's moves"),
+        ({"method": ["self-play"], "rule": "pppo"}, "unknown update rule 'pppo'. Did you mean 'ppo'"),
         ({"guard": "wran"}, "unknown guard 'wran'. Did you mean 'warn'"),
         ({"guard_rules": ["strenght_drop=0.1"]}, "Did you mean 'strength_drop'"),
     ],
@@ -230,6 +244,22 @@ def test_a_folder_that_holds_something_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(FileExistsError, match="is not empty; choose another --out"):
         EvolveRun(replace(SHORT, out=str(tmp_path)), say=lambda text: None)
+
+
+@pytest.mark.parametrize("rule", ["dpo", "kto", "rft", "ppo"])
+def test_games_are_learned_from_by_any_rule_beside_a_method_with_an_objective_of_its_own(
+    rule: str, tmp_path: Path
+) -> None:
+    """The learner's objective was all there was, so that pairs met a policy gradient, and the other way round."""
+    more: dict[str, Any] = {"seed_steps": 60, "games": 32, "generations": 4, "gate_margin": None}
+    settings = replace(SHORT, method=["critic=2", "self-training=1"], learn="prefer", keep="majority", rule=rule)
+    whole = EvolveRun(replace(settings, **more, out=str(tmp_path / "run")), say=lambda text: None)
+    method: Any = whole.methods["self-training"][0]
+    method.checks_voting = False
+    list(whole.prepare())
+    found = list(whole.evolve())
+    assert {report.method for report in found[1:]} == {"critic", "self-training"}
+    assert any(report.metrics["update/turns"] > 0 for report in found[1:] if report.method == "critic")
 
 
 def test_labelled_tasks_have_a_learning_rate_of_their_own_and_the_probe_samples(tmp_path: Path) -> None:

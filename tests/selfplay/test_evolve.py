@@ -1,4 +1,4 @@
-"""The loop of self-evolution and its parts: funnels, the archive, the probe, the gate, and the four methods."""
+"""The loop of self-evolution and its parts: funnels, the archive, the probe, the gate, the guard, and the methods."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ import torch
 from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, ScriptedAgent, tiny_agent
 from sparring.envs import make, programs
 from sparring.envs.contest import Contest
+from sparring.envs.critic import CriticState
 from sparring.envs.tasks import make_family
-from sparring.selfplay import Learner, make_rule
+from sparring.selfplay import Learner, Rule, make_rule
 from sparring.selfplay.answering import Answer, Desk, majority, pass_at, voting_gain
 from sparring.selfplay.archive import Archive, kept_of
 from sparring.selfplay.assessment import assess, calibration, discernment, question, revise, second, verdicts
@@ -29,6 +30,7 @@ from sparring.selfplay.guard_rules import METRICS
 from sparring.selfplay.imitation import Imitation
 from sparring.selfplay.pairs import Weighted
 from sparring.selfplay.play_method import SelfPlay
+from sparring.selfplay.prover_critic import EVERY, between, critic_games, shown
 from sparring.selfplay.self_improving import SelfImproving
 from sparring.selfplay.self_instruct import Proposal, SelfInstruct, rouge_l, tokens
 from sparring.selfplay.self_training import KEEPS, PRESETS, SelfTraining, imitation_steps, seed_data, voted_pairs
@@ -976,3 +978,111 @@ def test_self_play_is_a_method_like_the_others(desk: Desk, curriculum: Curriculu
     assert {report.method for report in found[1:]} == {"self-play", "self-training", "self-improving"}
     played = next(report for report in found if report.method == "self-play")
     assert played.funnel == {"came": 8, "dropped: it is void": 0, "kept": 8}
+
+
+# Prover and critic.
+
+
+def a_round(curriculum: Curriculum, desk: Desk, agent: Any, **weights: float) -> Round:
+    objective = {skill: weights.get(skill.family, 0.0) for skill in curriculum.skills}
+    here: Any = {"generation": 1, "seed": 5, "agent": agent, "learner": None, "desk": desk, "curriculum": curriculum}
+    return Round(**here, weights=objective, archive=Archive())
+
+
+def unlearning(learner: Learner) -> Rule:
+    return Rule(learner=learner, learn=lambda episodes: {"turns": len(episodes)})
+
+
+def obliging(prompt: Prompt) -> str:
+    """Shows what its role asks for, and clears everything."""
+    if prompt.legal is not None:
+        return "[no error]"
+    letters = prompt.text.split("Write again: ")[1].split("\n")[0]
+    return letters if "You are helpful." in prompt.text else next(s for s in prompt.speeches if s != letters)
+
+
+def test_the_figures_of_prover_and_critic_are_means_over_the_games_of_a_generation(desk: Desk) -> None:
+    """Of provers that do as they are told and a critic that clears all, a verdict is true where the prover helps."""
+    curriculum = Curriculum([COPY])
+    method = SelfPlay(game=critic_games(curriculum, helpful=0.25), rule=unlearning, games=400, updates=2, name="critic")
+    here = a_round(curriculum, Desk(curriculum.families.values()), ScriptedAgent(obliging), copy=1.0)
+    found = method.gather(here)
+    learner: Any = None
+    assert [take(learner) for take in found.steps] == [{"turns": 400}] * 2
+    game = {name.removeprefix("game/"): value for name, value in found.metrics.items()}
+    assert (game["right_helpful"], game["right_sneaky"]) == (1, 0)
+    assert (game["cleared_helpful"], game["cleared_sneaky"]) == (1, 1)
+    # 800 deals, a quarter of them helpful: within five standard deviations of 0.0153.
+    assert abs(game["found"] - 0.25) < 0.077
+    assert game["fooled"] == pytest.approx(1 - game["found"])
+    assert game["forfeits"] == 0
+    assert found.funnel.as_dict() == {"came": 800, "dropped: it is void": 0, "kept": 800}
+
+
+def test_the_objective_says_which_skills_are_played(desk: Desk, curriculum: Curriculum) -> None:
+    """Of 400 games a quarter are sums: 100, within five standard deviations of 8.7; none is of what weighs nothing."""
+    method = SelfPlay(game=critic_games(curriculum), rule=unlearning, games=400)
+    agent = ScriptedAgent(lambda prompt: "x")
+    drawn = {game.name: n for game, n in method._drawn(a_round(curriculum, desk, agent, arithmetic=1, copy=3), 0)}
+    assert drawn.keys() == {"Critic arithmetic-0", "Critic copy-0"}
+    assert sum(drawn.values()) == 400
+    assert abs(drawn["Critic arithmetic-0"] - 100) < 44
+    ((only, count),) = method._drawn(a_round(curriculum, desk, agent, copy=1), 0)
+    assert (only.name, count) == ("Critic copy-0", 400)
+    episodes = list(method._play(a_round(curriculum, desk, agent, arithmetic=1, copy=3), 1))
+    assert len({episode.index for episode in episodes}) == 400
+
+
+def test_what_a_tiny_model_learns_the_game_from_tells_it_no_truth(desk: Desk, curriculum: Curriculum) -> None:
+    """Helpful provers show the label, sneaky ones something wrong; verdicts on wrong and right ones are alike."""
+    games = critic_games(curriculum)
+    agent = tiny_agent([desk.game, *games.values()], hidden=16, layers=1, corpus_games=60, max_new_tokens=6)
+    # Its words are known: a verdict is one token and the end.
+    assert all(len(agent.encode_move(verdict)) == 2 for verdict in ("no error", "wrong"))
+    tasks = curriculum.mixed({ADD: 1.0, COPY: 1.0}, 400, number=1)
+    replies = shown(agent, games, tasks, seed=3)
+    cleared = {True: 0, False: 0}
+    count = dict(cleared)
+    for task, solution, verdict in zip(tasks, replies[::2], replies[1::2], strict=True):
+        asked, judged = (agent.tokenizer.decode(reply.prompt_ids) for reply in (solution, verdict))
+        right = desk.families[task.family].verify(task, solution.text) == 1.0
+        assert ("You are helpful." in asked) == right
+        assert f'The shown solution: "{solution.text}"' in judged
+        count[right] += 1
+        cleared[right] += verdict.text == "[no error]"
+    assert sum(count.values()) == 400
+    # Half of each kind: within five standard deviations.
+    assert all(abs(cleared[kind] - count[kind] / 2) < 2.5 * math.sqrt(count[kind]) for kind in count)
+    assert replies == shown(agent, games, tasks, seed=3)
+    steps = list(between(iter([no_step] * 7), replies, seed=0, batch=4))
+    assert [take is no_step for take in steps] == [True, True, False] * 3 + [True]
+    assert EVERY == 2
+
+
+def test_the_critic_changes_the_policy_by_the_runs_rule(desk: Desk, curriculum: Curriculum) -> None:
+    games = critic_games(curriculum)
+    agent = tiny_agent([desk.game, *games.values()], hidden=16, layers=1, corpus_games=60, max_new_tokens=6)
+    learner = Learner(agent, lr=1e-2)
+    for _ in range(40):
+        learner.imitate(shown(agent, games, curriculum.mixed({ADD: 1.0, COPY: 1.0}, 64, number=1), seed=3))
+    before = [p.detach().clone() for p in agent.model.parameters()]
+    method = SelfPlay(game=games, rule=lambda learner: make_rule("ppo", learner), games=64, updates=2, name="critic")
+    found = list(evolve(agent, learner, method, curriculum, generations=1, probe_tasks=4, hidden_tasks=4))
+    assert found[1].method == "critic"
+    assert any((p != old).any() for p, old in zip(agent.model.parameters(), before, strict=True))
+    wanted = {"found", "right_helpful", "right_sneaky", "cleared_helpful", "cleared_sneaky", "fooled"}
+    assert {f"game/{name}" for name in wanted} <= found[1].metrics.keys()
+    assert 0 < found[1].metrics["game/found"] < 1
+    assert found[1].metrics["updates"] == 2
+
+
+def test_answers_are_listed_where_they_can_be_and_else_written() -> None:
+    written = critic_games(Curriculum([read_skill(word) for word in ("arithmetic-5", "chain-2", "sort-4")]))
+    for game in written.values():
+        state = game.deal(np.random.default_rng(0))
+        assert isinstance(state, CriticState)
+        assert game.legal(state) is None
+    listed = critic_games(Curriculum([ADD]), listed=True)[ADD]
+    assert "7" in (listed.legal(listed.deal(np.random.default_rng(0))) or ())
+    with pytest.raises(ValueError, match="answers of arithmetic-5 are too many to list; leave out --listed"):
+        critic_games(Curriculum([ADD, Skill("arithmetic", 5)]), listed=True)
