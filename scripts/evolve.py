@@ -1,4 +1,4 @@
-"""Self-evolution: a model teaches itself by Self-Training, Self-Instruct, Self-Improving or Self-Play, in one loop.
+"""Self-evolution: a model teaches itself by Self-Training, -Instruct, -Improving or -Play, or as its own critic.
 
     python scripts/evolve.py                                                  # Self-Training on sums, from a weak start
     python scripts/evolve.py --method self-instruct --skills arithmetic-2
@@ -55,6 +55,13 @@ def run(settings: EvolveSettings, console: Console) -> dict[str, Any]:
         console.print("interrupted; saving what has been learned")
     summary = whole.close(finished=finished)
     console.print(f"all of it is in {whole.path}", markup=False)
+    if whole.stopped:
+        console.print(
+            f"the guard stopped the run: {whole.stopped}\nThe model that is saved is the last good one, and --resume "
+            "would not go on. Start a new run with a smaller --lr, or another bound or action of the rule that is "
+            "named, as in --guard_rules NAME=warn",
+            markup=False,
+        )
     return summary
 
 
@@ -65,7 +72,8 @@ def line(report: GenerationReport) -> str:
     if not report.generation:
         return f"start: {hidden}"
     said = "accepted" if report.admission.accepted else "rolled back"
-    return f"{report.generation} {report.method}: {hidden}; {said}: {report.admission.why}; {funnel}"
+    warned = f"; warning: {report.warning}" if report.warning else ""
+    return f"{report.generation} {report.method}: {hidden}; {said}: {report.admission.why}{warned}; {funnel}"
 
 
 def show(summary: dict[str, Any], console: Console) -> None:
@@ -77,17 +85,19 @@ def show(summary: dict[str, Any], console: Console) -> None:
 
 
 def main() -> int:
-    """Return the exit code: 0 done, 2 refused, 130 interrupted."""
+    """Return the exit code: 0 done, 2 refused or a broken model, 3 stopped by the guard, 130 interrupted."""
     console = Console()
     disable_progress_bar()
     try:
         summary = run(read_settings(sys.argv[1:]), console)
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         print(f"evolve.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     show(summary, console)
+    if "stopped" in summary:
+        return 3
     return 0 if summary["finished"] else 130
 
 

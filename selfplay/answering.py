@@ -76,6 +76,10 @@ class Desk:
         score = 0.0 if move is None else self.families[task.family].verify(task, text)
         return Answer(task=task, reply=reply, text=text, score=score)
 
+    def readable(self, answer: Answer) -> bool:
+        """Return whether an answer could be read and is written as its task asks, right or not."""
+        return answer.text != "" and self.families[answer.task.family].readable(answer.task, answer.text)
+
     def demonstrate(self, agent: LanguageModelAgent, task: Task, answer: str | None = None) -> Reply:
         """Return an answer, the right one if none is given, as the agent would have said it.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from .critic import Critic
 from .episode import Episode
 from .forks import forks
 from .guard import Guard
-from .guard_rules import ANY, DEFAULTS, Action, changed_rules
+from .guard_rules import DEFAULTS, changed_rules, only_warning
 from .judged import with_judge
 from .learner import Learner, Objective, Report
 from .pairs import Labelled, Pair, Weighted, labelled, pairs, winners
@@ -285,9 +284,5 @@ def make_guard(settings: Settings) -> Guard | None:
     """
     if settings.guard == "none":
         return None
-    warns = settings.guard == "warn"
-    rules = {
-        name: replace(rule, action=Action.WARN) if warns and rule.metric != ANY else rule
-        for name, rule in DEFAULTS.items()
-    }
+    rules = only_warning(DEFAULTS) if settings.guard == "warn" else DEFAULTS
     return Guard(changed_rules(settings.guard_rules, rules))

@@ -1,14 +1,16 @@
 """The loop of self-evolution: acquire, refine, update, evaluate, and let the evaluation set the next objective.
 
 The survey of Tao et al. 2024 (arXiv 2404.14387) describes every self-evolving model by it. A method acquires and
-refines; the learner updates; a probe on fresh tasks evaluates; a gate lets the candidate in or rolls it back; and the
-evaluation writes the task distribution of the next generation. Left out: objectives that a model sets itself.
+refines; the learner updates; a probe on fresh tasks evaluates; a guard goes back from what is broken, and a gate lets
+the candidate in or rolls it back; and the evaluation writes the task distribution of the next generation. Left out:
+objectives that a model sets itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
@@ -17,8 +19,11 @@ from sparring.agents import LanguageModelAgent, mix, uniform
 
 from .answering import Desk
 from .archive import Archive
+from .evolve_guard import UPDATE, measured, shorten, signs
 from .funnel import Funnel
 from .gate import Admission, Gate
+from .guard import Guard, Verdict
+from .guard_rules import Action
 from .learner import Learner, Objective, Report
 from .skills import HIDDEN, Curriculum, Scores, Skill, probe, read_skill, weights_of
 
@@ -121,6 +126,18 @@ class GenerationReport:
     """Whoever is the policy now, on tasks that no gate and no objective looks at."""
     funnel: dict[str, int]
     metrics: dict[str, float]
+    verdict: Verdict | None = None
+    """What the guard says of the candidate; None without a guard, and of generation 0."""
+
+    @property
+    def warning(self) -> str:
+        """What the guard warns of; what else it says is why the candidate is not let in."""
+        return self.verdict.message if self.verdict and self.verdict.action is Action.WARN else ""
+
+    @property
+    def stopped(self) -> str:
+        """Why the guard ended the run with this generation; empty if it did not."""
+        return self.verdict.message if self.verdict and self.verdict.action is Action.STOP else ""
 
     @property
     def generation(self) -> int:
@@ -147,8 +164,57 @@ class Snapshot:
         """Its tensors, by part and name."""
 
     def restore(self) -> None:
-        """Make the learner what it was; the snapshot can be gone back to again."""
+        """Make the learner what it was, but for its learning rate; the snapshot can be gone back to again."""
+        # A guard makes steps smaller for good, and a schedule is of the run, not of a policy in it.
+        lr, factor = self._learner.lr, self._learner.factor
         self._learner.load(self.tensors, self.state)
+        self._learner.lr, self._learner.factor = lr, factor
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """What came of a generation's updates."""
+
+    found: Experience = field(default_factory=lambda: Experience(()))
+    scores: Scores | None = None
+    """Of the probe; None where there is none, because numbers were not finite."""
+    error: FloatingPointError | None = None
+    """What was raised then."""
+
+
+def _train(method: Method, here: Round, start: Snapshot, probed: Callable[[], Scores]) -> _Candidate:
+    """Let a method make a candidate of the policy, and probe it."""
+    candidate = _Candidate()
+    try:
+        candidate.found = found = method.gather(here)
+        if found.restart:
+            start.restore()
+        found.metrics |= learn(here.learner, found.steps)
+        candidate.scores = probed()
+    except FloatingPointError as error:
+        candidate.error = error
+    return candidate
+
+
+def _judge(
+    candidate: _Candidate, before: Scores, generation: int, guard: Guard | None, gate: Gate | None
+) -> tuple[Admission, Verdict | None]:
+    """Return whether a candidate is let in: by the guard first, and then by the gate.
+
+    Raises FloatingPointError, with what to do, for a broken candidate that the guard would let in.
+    """
+    verdict = None if guard is None else guard.check(generation, signs(candidate.found.metrics, candidate.scores))
+    if verdict is not None and verdict.action in (Action.ROLLBACK, Action.STOP):
+        return Admission(False, verdict.message), verdict
+    if candidate.scores is None:
+        how = "a guard (--guard default)" if guard is None else "the guard's rule finite as it is by default"
+        raise FloatingPointError(
+            f"generation {generation}: {candidate.error}; with {how} a run goes back to where it was good"
+        ) from candidate.error
+    if guard is not None:
+        guard.trust()
+    admission = Admission(True, "there is no gate") if gate is None else gate.judge(before, candidate.scores)
+    return admission, verdict
 
 
 def evolve(
@@ -159,6 +225,7 @@ def evolve(
     *,
     generations: int,
     gate: Gate | None = None,
+    guard: Guard | None = None,
     archive: Archive | None = None,
     probe_tasks: int = 64,
     samples: int = 1,
@@ -180,6 +247,8 @@ def evolve(
         curriculum: the skills that count.
         generations: turns of the loop.
         gate: lets candidates in; None lets every one in.
+        guard: looks at them before the gate, `loop_guard()` for instance. A rollback also makes the learner's steps
+            smaller from then on; a stop is the last report.
         archive: where kept samples go; None is one in memory.
         probe_tasks: fresh tasks a skill at each evaluation.
         samples: answers a task at each evaluation.
@@ -193,7 +262,8 @@ def evolve(
         progress: where a run that is taken up again was; None begins.
         start: the policy that the run began with, for methods that train from it; None is the policy as it is.
 
-    Raises ValueError for a number of generations below 1.
+    Raises ValueError for a number of generations below 1, FloatingPointError where the policy's numbers are no longer
+    finite and no guard goes back.
     """
     if generations < 1:
         raise ValueError(f"generations must be 1 or more, not {generations}")
@@ -206,8 +276,13 @@ def evolve(
     def hidden() -> Scores:
         return probe(agent, desk, curriculum, tasks=hidden_tasks, number=0, samples=hidden_samples, stream=HIDDEN)
 
+    def probed(generation: int) -> Scores:
+        return probe(agent, desk, curriculum, tasks=probe_tasks, number=generation, samples=samples)
+
     if progress is None:
-        scores = probe(agent, desk, curriculum, tasks=probe_tasks, number=0, samples=samples)
+        scores = probed(0)
+        if guard is not None:
+            guard.begin(measured(scores))
         begun = Admission(True, "the policy as it began")
         if is_adaptive:
             weights = weights_of(scores, best, bonus=bonus)
@@ -227,16 +302,17 @@ def evolve(
             weights=weights,
             archive=archive,
         )
-        before = probe(agent, desk, curriculum, tasks=probe_tasks, number=generation, samples=samples)
-        found = method.gather(here)
-        kept = Snapshot(learner)
-        if found.restart:
-            start.restore()
-        found.metrics |= learn(learner, found.steps)
-        after = probe(agent, desk, curriculum, tasks=probe_tasks, number=generation, samples=samples)
-        admission = Admission(True, "there is no gate") if gate is None else gate.judge(before, after)
+        # What is remembered from questions before depends on which were asked; a resumed run lacks it.
+        agent.flush()
+        before, kept = probed(generation), Snapshot(learner)
+        candidate = _train(method, here, start, partial(probed, generation))
+        admission, verdict = _judge(candidate, before, generation, guard, gate)
         if not admission.accepted:
             kept.restore()
+        if guard is not None and verdict is not None and verdict.action is Action.ROLLBACK:
+            guard.rolled_back()
+            shorten(learner, guard.step_factor)
+        after = before if candidate.scores is None else candidate.scores
         scores = after if admission.accepted else before
         best = _best(best, scores)
         if is_adaptive:
@@ -244,7 +320,9 @@ def evolve(
             # with it a candidate that forgets the same.
             weights = weights_of(scores, _best(best, before), latest=after, bonus=bonus)
         now = Progress(generation, dict(weights), dict(best))
-        yield _report(now, method.name, admission, before, after, hidden(), found)
+        yield _report(now, method.name, admission, before, after, hidden(), candidate.found, verdict)
+        if verdict is not None and verdict.action is Action.STOP:
+            return
 
 
 def _best(best: Mapping[Skill, float], scores: Scores) -> dict[Skill, float]:
@@ -259,6 +337,7 @@ def _report(
     after: Scores,
     hidden: Scores,
     found: Experience,
+    verdict: Verdict | None = None,
 ) -> GenerationReport:
     return GenerationReport(
         progress=progress,
@@ -269,6 +348,7 @@ def _report(
         hidden=hidden,
         funnel=found.funnel.as_dict(),
         metrics=dict(found.metrics),
+        verdict=verdict,
     )
 
 
@@ -289,7 +369,7 @@ def learn(learner: Learner, steps: Iterable[Step]) -> Report:
     """Take some updates, and return the mean of what they report."""
     reports = [take(learner) for take in steps]
     names = {name for report in reports for name in report}
-    found = {f"update/{n}": sum(r.get(n, 0.0) for r in reports) / len(reports) for n in sorted(names)}
+    found = {f"{UPDATE}{n}": sum(r.get(n, 0.0) for r in reports) / len(reports) for n in sorted(names)}
     return {**found, "updates": float(len(reports))}
 
 

@@ -7,7 +7,7 @@ Left out: several processes.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,31 +15,29 @@ from typing import Any
 import numpy as np
 import yaml
 
-from sparring.agents import AGENTS, LanguageModelAgent, is_endpoint, make_agent, tiny_agent
-from sparring.envs import Game, make, near
-from sparring.envs.contest import Contest
-from sparring.envs.proposer import Proposer
+from sparring.envs.tasks import Task
 
 from .answering import Desk
 from .archive import Archive
 from .checkpoint import load_checkpoint, save_checkpoint
-from .evolve import GenerationReport, Method, Progress, Snapshot, autonomy, evolve
+from .evolve import GenerationReport, Progress, Snapshot, Step, autonomy, evolve
+from .evolve_assembly import (
+    METHODS,
+    SEEDS,
+    make_critics,
+    make_learner,
+    make_methods,
+    make_player,
+    weights_of_methods,
+)
+from .evolve_guard import loop_guard
 from .gate import Gate
-from .learner import Learner
-from .play_method import SelfPlay
-from .policy_gradient import PolicyGradient
-from .preference import Preference
-from .rules import make_rule
+from .prover_critic import between, shown
 from .runs import free_folder, strict, write_whole
-from .self_improving import SelfImproving
 from .self_instruct import SelfInstruct
-from .self_training import PRESETS, SelfTraining, imitation_steps, seed_data
-from .settings import read_numbers, setting
-from .skills import Curriculum, Skill, read_skill
-
-METHODS = ("self-training", "self-instruct", "self-improving", "self-play")
-SEEDS = 1 << 20
-"""Number of the draw from which labelled tasks come."""
+from .self_training import SelfTraining, imitation_steps, seed_data
+from .settings import setting
+from .skills import Curriculum, read_skill
 
 
 @dataclass
@@ -65,6 +63,11 @@ class EvolveSettings:
     hidden_tasks: int = setting(200, "tasks a skill that only reports look at")
     hidden_samples: int = setting(4, "answers to each, for pass@k")
     gate_margin: float | None = setting(0.1, "how far a skill may drop; none: no gate")
+    guard: str = setting("default", "default: rolls back or stops what goes wrong; warn: only warns; none")
+    guard_rules: list[str] = field(
+        default_factory=list,
+        metadata={"help": "bounds and actions of the guard: strength_drop=-0.2 illegal_rise=stop length_low=none"},
+    )
     adaptive: bool = setting(True, "whether the evaluation writes the next task distribution")
     bonus: float = setting(1.0, "how much a skill that dropped is trained more")
     prompts: int = setting(256, "tasks a generation (self-training), an update (self-improving), or proposals")
@@ -78,7 +81,7 @@ class EvolveSettings:
     restart: bool = setting(False, "of self-training: train from the first policy in every generation")
     steps: int = setting(100, "of self-training and self-instruct: steps of imitation a generation")
     batch: int = setting(64, "of imitation: samples a step")
-    updates: int = setting(4, "of self-improving and self-play: updates a generation")
+    updates: int = setting(4, "of self-improving, self-play and critic: updates a generation")
     assess: str = setting("none", "of self-improving: none, log (measures only), train or reward")
     revise: str = setting("none", "of self-improving: none, log (measures only) or train: second tries")
     novelty: float = setting(0.7, "of self-instruct: most ROUGE-L to any task of the pool")
@@ -86,8 +89,11 @@ class EvolveSettings:
     band_high: float = setting(0.75, "of self-instruct: greatest share of right answers")
     reward: str = setting("learnability", "of self-instruct's proposers: learnability, azr, r_zero, spice, ...")
     game: str = setting("KuhnPoker-v0", "of self-play")
-    games: int = setting(256, "of self-play: games an update")
-    rule: str = setting("ppo", "of self-play: an update rule")
+    games: int = setting(256, "of self-play and critic: games an update")
+    rule: str = setting("ppo", "of self-play and critic: an update rule")
+    helpful: float = setting(0.5, "of critic: share of games whose prover is to be helpful; else it is to be sneaky")
+    pays: str = setting("prover_verifier", "of critic: prover_verifier, spc or truth")
+    listed: bool = setting(False, "of critic: the prover chooses among all answers of its skill; else it writes one")
     lr: float = setting(2e-3, "learning rate")
     momentum: float = setting(0.9, "first beta of AdamW")
     hidden: int = setting(64, "width of the tiny model")
@@ -115,21 +121,15 @@ class EvolveRun:
         self.curriculum = Curriculum([read_skill(word) for word in s.skills], seed=s.seed)
         self.desk = Desk(self.curriculum.families.values())
         self.agent = make_player(s, self.curriculum)
-        objective = Preference("sigmoid", beta=0.5) if s.learn == "prefer" or s.preset == "scpo" else PolicyGradient()
-        self.learner = Learner(
-            self.agent,
-            objective,
-            lr=s.lr,
-            betas=(s.momentum, 0.99),
-            seed=s.seed,
-            batch_tokens=s.batch_tokens,
-            gradient_checkpointing=s.gradient_checkpointing,
-        )
         self.methods = make_methods(s, self.curriculum)
+        self.learner = make_learner(s, self.agent)
+        self.guard = loop_guard(s.guard, s.guard_rules)
         self.archive = Archive(self.path / "archive.jsonl")
         self.reports: list[dict[str, Any]] = []
         self.progress: Progress | None = None
         self.start: Snapshot | None = None
+        self.stopped = ""
+        """Why the guard stopped the run."""
         self.level, self.modules = autonomy([m for m, _ in self.methods.values()], is_adaptive=s.adaptive)
         say(f"autonomy: {self.level}")
         for module, who in self.modules.items():
@@ -153,7 +153,9 @@ class EvolveRun:
         self.learner.load({part: found.tensors(part) for part in parts}, state["learner"])
         self.progress = Progress.from_dict(state["progress"])
         self.archive.cut(state["archive"])
-        self.reports = state["reports"]
+        self.reports, self.stopped = state["reports"], state["stopped"]
+        if self.guard is not None:
+            self.guard.load_state_dict(state["guard"])
         for name, (method, _) in self.methods.items():
             method.load_state_dict(state["methods"][name])
             if isinstance(method, SelfTraining):
@@ -167,19 +169,30 @@ class EvolveRun:
         s = self.settings
         tasks = self.curriculum.mixed(dict.fromkeys(self.curriculum.skills, 1.0), s.seed_tasks, number=SEEDS)
         self.archive.add(seed_data(tasks, self.desk, self.agent))
+        self.learner.lr = s.lr if s.seed_lr is None else s.seed_lr
+        for take in self._seed_steps(tasks):
+            yield take(self.learner)["loss"]
+        self.learner.lr = s.lr
+
+    def _seed_steps(self, tasks: Sequence[Task]) -> Iterator[Step]:
+        """Return the steps of imitating labelled tasks, and of whatever else the methods are asked for."""
+        s = self.settings
         steps = imitation_steps(self.archive, s.seed, s.seed_steps, s.batch)
         for method, _ in self.methods.values():
             if isinstance(method, SelfInstruct):
                 self.archive.add(method.demonstrations(self.agent, self.curriculum.families, seed=s.seed))
                 steps = method.imitation(self.archive, s.seed, s.seed_steps)
-        self.learner.lr = s.lr if s.seed_lr is None else s.seed_lr
-        for take in steps:
-            yield take(self.learner)["loss"]
-        self.learner.lr = s.lr
+        if "critic" in self.methods and s.model == "tiny":
+            # Not kept: the verdicts are random, and later generations must not imitate them again.
+            replies = shown(self.agent, make_critics(s, self.curriculum), tasks, seed=s.seed)
+            steps = between(steps, replies, seed=s.seed, batch=s.batch)
+        return steps
 
     def evolve(self) -> Iterator[GenerationReport]:
-        """Run the loop; yields each generation once it is written down."""
+        """Run the loop; yields each generation once it is written down. A run that the guard stopped does not go on."""
         s = self.settings
+        if self.stopped:
+            return
         self.start = self.start or Snapshot(self.learner)
         for report in evolve(
             self.agent,
@@ -188,6 +201,7 @@ class EvolveRun:
             self.curriculum,
             generations=s.generations,
             gate=None if s.gate_margin is None else Gate(margin=s.gate_margin),
+            guard=self.guard,
             archive=self.archive,
             probe_tasks=s.probe_tasks,
             samples=s.probe_samples,
@@ -200,6 +214,7 @@ class EvolveRun:
             start=self.start,
         ):
             self.reports.append(record(report))
+            self.stopped = report.stopped
             self._save(report)
             yield report
 
@@ -215,6 +230,8 @@ class EvolveRun:
             "progress": report.progress.as_dict(),
             "archive": len(self.archive),
             "reports": strict(self.reports),
+            "stopped": self.stopped,
+            "guard": {} if self.guard is None else self.guard.state_dict(),
             "methods": {name: method.state_dict() for name, (method, _) in self.methods.items()},
         }
         save_checkpoint(self.path / "checkpoints", report.generation, tensors=tensors, state=state, keep=2)
@@ -226,7 +243,7 @@ class EvolveRun:
         self.agent.save_pretrained(self.path / "model")
         first, last = self.reports[0], self.reports[-1]
         summary = {
-            "finished": finished,
+            "finished": finished and not self.stopped,
             "methods": list(self.methods),
             "autonomy": self.level,
             "modules": self.modules,
@@ -236,88 +253,12 @@ class EvolveRun:
             **{name: last["hidden"][name] for name in last["hidden"] if name != "table"},
             "archive": len(self.archive),
         }
+        if self.guard is not None:
+            summary["rollbacks"] = self.guard.rollbacks
+        if self.stopped:
+            summary["stopped"] = self.stopped
         write_whole(self.path / "summary.json", json.dumps(strict(summary), indent=2) + "\n")
         return summary
-
-
-def make_player(settings: EvolveSettings, curriculum: Curriculum) -> LanguageModelAgent:
-    """Return the policy, with the words of all that it will be asked if it is made from nothing."""
-    s = settings
-    if s.model != "tiny":
-        agent = _load(s)
-        if s.lora:
-            from sparring.agents import add_lora
-
-            add_lora(agent, r=s.lora)
-        return agent
-    games: list[Game[Any]] = []
-    for skill in curriculum.skills:
-        games.append(Contest(task=skill.family, level=skill.level, single=True, skin="brief"))
-        if "self-instruct" in weights_of_methods(s):
-            games.append(Proposer(task=skill.family, level=skill.level, shown=8, skin="brief"))
-    if "self-play" in weights_of_methods(s):
-        games.append(make(s.game))
-    return tiny_agent(games, seed=s.seed, hidden=s.hidden, layers=s.layers, max_new_tokens=s.max_new_tokens)
-
-
-def _load(settings: EvolveSettings) -> LanguageModelAgent:
-    if settings.model in AGENTS or is_endpoint(settings.model):
-        raise ValueError(f"{settings.model} is no language model whose weights are here, so it cannot evolve")
-    template = None if settings.thinking is None else {"enable_thinking": settings.thinking}
-    more: dict[str, Any] = {"device": settings.device, "dtype": settings.dtype, "chat_template_kwargs": template}
-    agent = make_agent(settings.model, max_new_tokens=settings.max_new_tokens, **more)
-    assert isinstance(agent, LanguageModelAgent)
-    return agent
-
-
-def weights_of_methods(settings: EvolveSettings) -> dict[str, float]:
-    """Return the weight of each method. Raises ValueError, naming the near one, for a method that is none."""
-    words = [word if "=" in word else f"{word}=1" for word in settings.method]
-    found = {name: weight or 0.0 for name, weight in read_numbers(words, "method").items()}
-    for name in found:
-        if name not in METHODS:
-            raise ValueError(f"unknown method {name!r}.{near(name, METHODS)}")
-    return found
-
-
-def make_methods(settings: EvolveSettings, curriculum: Curriculum) -> dict[str, tuple[Method, float]]:
-    """Return the methods with their weights."""
-    s = settings
-    preset: dict[str, Any] = {}
-    if s.preset is not None:
-        if s.preset not in PRESETS:
-            raise ValueError(f"unknown preset {s.preset!r}.{near(s.preset, PRESETS)}")
-        preset = dict(PRESETS[s.preset])
-    training = {
-        name: getattr(s, name) for name in ("samples", "keep", "threshold", "members", "cap", "learn", "restart")
-    } | preset
-    makers: dict[str, Callable[[], Method]] = {
-        "self-training": lambda: SelfTraining(prompts=s.prompts, steps=s.steps, batch=s.batch, **training),
-        "self-instruct": lambda: SelfInstruct(
-            seeds=[t for k in curriculum.skills for t in _pool(curriculum, k, s.seed_tasks)],
-            proposals=s.prompts,
-            samples=s.samples,
-            novelty=s.novelty,
-            band=(s.band_low, s.band_high),
-            reward=s.reward,
-            learn="reinforce" if s.learn == "reinforce" else "imitate",
-            steps=s.steps,
-            batch=s.batch,
-        ),
-        "self-improving": lambda: SelfImproving(
-            prompts=s.prompts, samples=s.samples, updates=s.updates, assess=s.assess, revise=s.revise
-        ),
-        "self-play": lambda: SelfPlay(
-            game=make(s.game), rule=lambda learner: make_rule(s.rule, learner), games=s.games, updates=s.updates
-        ),
-    }
-    return {name: (makers[name](), weight) for name, weight in weights_of_methods(s).items()}
-
-
-def _pool(curriculum: Curriculum, skill: Skill, count: int) -> list[Any]:
-    """Return the seed pool of a skill: the labelled tasks are all it is made of."""
-    tasks = curriculum.mixed(dict.fromkeys(curriculum.skills, 1.0), count, number=SEEDS)
-    return [task for task in tasks if (task.family, task.level) == skill]
 
 
 def record(report: GenerationReport) -> dict[str, Any]:
@@ -330,6 +271,7 @@ def record(report: GenerationReport) -> dict[str, Any]:
         "method": report.method,
         "accepted": report.admission.accepted,
         "why": report.admission.why,
+        "warning": report.warning,
         "before": report.before.mean,
         "after": report.after.mean,
         "hidden": {"mean": hidden.mean, "worst": hidden.worst, **passes, "table": hidden.table()},

@@ -112,7 +112,13 @@ class Guard:
     """Holds metrics against rules, update by update."""
 
     def __init__(
-        self, rules: Iterable[GuardRule], *, shrink: float = 0.5, max_rollbacks: int = 5, good_after: int = 5
+        self,
+        rules: Iterable[GuardRule],
+        *,
+        shrink: float = 0.5,
+        max_rollbacks: int = 5,
+        good_after: int = 5,
+        turn: str = "update",
     ) -> None:
         """Watch by `rules`.
 
@@ -122,6 +128,7 @@ class Guard:
             max_rollbacks: rollbacks after which the next one is a stop instead.
             good_after: updates in a row without any sign of trouble that make a state good. Trouble is a value that
                 is not finite, or one that breaks a rule to roll back or stop, whether or not the rule has fired yet.
+            turn: what messages call that which is judged.
         """
         if not 0 < shrink <= 1 or max_rollbacks < 0 or good_after < 1:
             raise ValueError(
@@ -132,6 +139,7 @@ class Guard:
         self.shrink = shrink
         self.max_rollbacks = max_rollbacks
         self.good_after = good_after
+        self.turn = turn
         self.rollbacks = 0
         """Rollbacks so far."""
         self._quiet = 0
@@ -160,6 +168,10 @@ class Guard:
     def begin(self, metrics: Mapping[str, float]) -> None:
         """Take note of what was measured before the first update; a collapse within a few is only seen against that."""
         self._remember(metrics)
+        self.trust()
+
+    def trust(self) -> None:
+        """Take the present state for the good one, where what was judged is the state itself, not the one before it."""
         self._kept = LastGood(copy.deepcopy(self._past))
 
     def check(self, update: int, metrics: Mapping[str, float]) -> Verdict:
@@ -266,7 +278,7 @@ class Guard:
             action, deed = Action.STOP, f"stopping, for all {self.max_rollbacks} rollbacks are spent"
         elif action is Action.ROLLBACK:
             deed = f"back to the last good state, with the step at {self.step_factor * self.shrink:.4g} of what was set"
-        return Verdict(action, rule, f"update {update}: {'; '.join(text for _, text in fired)}: {deed}")
+        return Verdict(action, rule, f"{self.turn} {update}: {'; '.join(text for _, text in fired)}: {deed}")
 
 
 def vital_signs(episodes: Iterable[Episode]) -> dict[str, float]:

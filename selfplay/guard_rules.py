@@ -205,6 +205,11 @@ def default_rules(**bounds: float | None) -> tuple[GuardRule, ...]:
     return tuple(rules.values())
 
 
+def only_warning(rules: Mapping[str, GuardRule]) -> dict[str, GuardRule]:
+    """Return rules that warn and do no more, but for that all must be finite, which stays as it is."""
+    return {name: rule if rule.metric == ANY else replace(rule, action=Action.WARN) for name, rule in rules.items()}
+
+
 def changed_rules(words: Iterable[str], rules: Mapping[str, GuardRule] = DEFAULTS) -> tuple[GuardRule, ...]:
     """Return rules with other bounds or actions for some, as words of a command line say, or without them.
 

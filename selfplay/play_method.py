@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from sparring.envs import Game
+from sparring.envs import Ending, Game
 
-from .episode import counted
+from .advantage import RoleBaseline
+from .episode import Episode, counted
 from .evolve import Experience, Round
-from .funnel import Funnel
 from .learner import Learner, Report
 from .play import play
+from .reading import Tally
 from .rules import Rule
+from .skills import Skill
 
 
 @dataclass(kw_only=True)
 class SelfPlay:
     """Plays games against itself and learns by an update rule."""
 
-    game: Game[Any]
+    game: Game[Any] | Mapping[Skill, Game[Any]]
+    """What is played; or a game for each skill, of which each update draws by the objective's weights."""
     rule: Callable[[Learner], Rule]
     """Makes the update rule, `lambda learner: make_rule("ppo", learner)` for instance; called once."""
     games: int = 256
     """Games an update."""
     updates: int = 4
     """Updates a generation."""
+    baseline: RoleBaseline | None = None
+    """That which the rule was given, so that a resumed run goes on with it; None where it needs none to go on."""
     name: str = "self-play"
 
     def __post_init__(self) -> None:
@@ -40,26 +46,52 @@ class SelfPlay:
         self._played = 0
 
     def gather(self, round: Round) -> Experience:
-        """Return updates that play and learn when they are taken."""
-        funnel, metrics = Funnel(), dict[str, float]()
+        """Return updates that play and learn when they are taken; metrics are means over the games of all of them."""
+        experience, told = Experience(()), Tally()
+        experience.steps = [partial(self._update, round, n, experience, told) for n in range(self.updates)]
+        return experience
 
-        def update(learner: Learner) -> Report:
-            self._rule = self._rule or self.rule(learner)
-            agents = (round.agent, round.agent)
-            found = tuple(play(self.game, agents, games=self.games, first=self._played, seed=round.curriculum.seed))
-            self._played += self.games
-            episodes = counted(found)
-            funnel.came += len(found)
-            funnel.drop("it is void", len(found) - len(episodes))
-            metrics["reward_first_seat"] = float(np.mean([e.rewards[0] for e in episodes])) if episodes else 0.0
-            return self._rule.learn(episodes)
+    def _update(self, round: Round, number: int, experience: Experience, told: Tally, learner: Learner) -> Report:
+        self._rule = self._rule or self.rule(learner)
+        found = tuple(self._play(round, number))
+        episodes = counted(found)
+        experience.funnel.came += len(found)
+        experience.funnel.drop("it is void", len(found) - len(episodes))
+        _tell(told, episodes)
+        experience.metrics |= told.result()
+        return self._rule.learn(episodes)
 
-        return Experience([update] * self.updates, funnel=funnel, metrics=metrics)
+    def _play(self, round: Round, number: int) -> Iterator[Episode]:
+        agents, seed = (round.agent, round.agent), round.curriculum.seed
+        for game, count in self._drawn(round, number):
+            first, self._played = self._played, self._played + count
+            yield from play(game, agents, games=count, first=first, seed=seed)
+
+    def _drawn(self, round: Round, number: int) -> list[tuple[Game[Any], int]]:
+        """Return which games are played in an update, and how many of each."""
+        if isinstance(self.game, Game):
+            return [(self.game, self.games)]
+        weights = np.array([round.weights.get(skill, 0.0) for skill in self.game])
+        p = weights / weights.sum() if weights.sum() > 0 else np.full(len(weights), 1 / len(weights))
+        rng = np.random.Generator(np.random.Philox(key=[round.seed, 31 + number]))
+        drawn = zip(self.game.values(), rng.multinomial(self.games, p).tolist(), strict=True)
+        return [(game, count) for game, count in drawn if count]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how many games were played, so that no deal comes twice."""
-        return {"played": self._played}
+        """Return how many games were played, so that no deal comes twice, and the baseline."""
+        return {"played": self._played} | ({} if self.baseline is None else {"baseline": self.baseline.state_dict()})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         self._played = state["played"]
+        if self.baseline is not None:
+            self.baseline.load_state_dict(state["baseline"])
+
+
+def _tell(told: Tally, episodes: Iterable[Episode]) -> None:
+    """Take in games: rewards, forfeits, and the games' own figures over those that were played out."""
+    for episode in episodes:
+        told.add("reward_first_seat", episode.rewards[0], 1)
+        told.add("forfeits", episode.ending is Ending.ILLEGAL, 1)
+        for name, value in episode.figures.items():
+            told.add(f"game/{name}", value, 1)

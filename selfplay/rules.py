@@ -77,6 +77,7 @@ def make_rule(
     *,
     game: Game[Any] | None = None,
     baseline: RoleBaseline | None = None,
+    objective: Objective | None = None,
     advantage: str = "rae",
     gamma: float = 1.0,
     lam: float = 0.95,
@@ -88,7 +89,7 @@ def make_rule(
     threshold: float = 0.0,
     turn_decay: float | None = None,
 ) -> Rule:
-    """Return an update rule over a learner whose objective is that of `make_objective(name)`.
+    """Return an update rule over a learner; what is minimised must be of the kind of `make_objective(name)`.
 
     Args:
         name: one of `RULES`.
@@ -96,6 +97,7 @@ def make_rule(
         game: what is played. Its rewards' range makes win rates of mean outcomes, and spin needs it to ask the policy
             what it would have said; without it win rates count which outcome was better, not by how much.
         baseline: of "rae" and of KTO's labels; None is a fresh one.
+        objective: what is minimised; None is the learner's own.
         advantage: of ppo and reinforce: "rae", "critic" (the learner's) or "none" (the reward itself).
         gamma: discount a turn, with a critic.
         lam: lambda of turn-level GAE, with a critic.
@@ -143,7 +145,7 @@ def make_rule(
         kept = whole_samples(episodes, rollouts=rollouts) if only_whole else episodes
         items = list(make(kept))
         # Where every outcome was the same there may be no pair and no winner.
-        report: Report = learner.update(items) if items else {"turns": 0}
+        report: Report = learner.update(items, objective) if items else {"turns": 0}
         left_out = len(episodes) - len(kept)
         return {**report, "games_left_out": left_out} if left_out else report
 

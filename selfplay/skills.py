@@ -79,6 +79,10 @@ class Scores:
 
     right: Mapping[Skill, tuple[tuple[float, ...], ...]]
     """By skill and task: the score of each sample."""
+    illegal_rate: float = 0.0
+    """Share of all answers that could not be read, or are not written as their task asks."""
+    reply_tokens: float = 0.0
+    """Mean tokens of an answer."""
 
     def accuracy(self, skill: Skill) -> float:
         """Return pass@1: the mean score of a skill."""
@@ -149,8 +153,13 @@ def probe(
     """
     asked = {s: curriculum.draw(s, tasks, stream=stream, number=number) for s in curriculum.skills}
     flat: Sequence[Task] = [task for found in asked.values() for task in found]
-    answers = iter(desk.ask(agent, flat, samples=samples, seed=curriculum.seed + (stream << 20) + number))
-    return Scores({s: tuple(tuple(a.score for a in next(answers)) for _ in found) for s, found in asked.items()})
+    groups = desk.ask(agent, flat, samples=samples, seed=curriculum.seed + (stream << 20) + number)
+    answers, each = [answer for group in groups for answer in group], iter(groups)
+    return Scores(
+        {s: tuple(tuple(a.score for a in next(each)) for _ in found) for s, found in asked.items()},
+        illegal_rate=float(np.mean([not desk.readable(answer) for answer in answers])),
+        reply_tokens=float(np.mean([len(answer.reply.ids) for answer in answers])),
+    )
 
 
 def weights_of(

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from sparring.agents import make_agent, tiny_agent
 from sparring.envs import make
 from sparring.selfplay.archive import Archive
+from sparring.selfplay.evolve import Experience, Round
 from sparring.selfplay.evolve_run import METHODS, EvolveRun, EvolveSettings
+from sparring.selfplay.learner import Learner
+from sparring.selfplay.self_training import SelfTraining
 
 RECIPES = sorted((Path(__file__).parent.parent / "scripts" / "recipes" / "evolve").glob("*.yaml"))
 SHORT = EvolveSettings(
@@ -69,10 +75,19 @@ def test_all_methods_in_one_run_leave_what_can_be_audited(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("method", "keep"), [("self-training", "none"), ("self-training", "ensemble"), ("self-instruct", "none")]
+    ("method", "keep"),
+    [
+        ("self-training", "none"),
+        ("self-training", "ensemble"),
+        ("self-instruct", "none"),
+        ("self-play", "none"),
+        ("critic", "none"),
+    ],
 )
 def test_a_run_that_is_left_and_taken_up_again_ends_the_same(method: str, keep: str, tmp_path: Path) -> None:
-    settings = replace(SHORT, method=[method], generations=3, keep=keep, restart=keep == "none")
+    """Of games there must be some that are not all forfeits, or the baseline of the rule would make no difference."""
+    plays = {"seed_steps": 60, "games": 32, "updates": 2, "gate_margin": None} if method == "critic" else {}
+    settings = replace(SHORT, method=[method], generations=3, keep=keep, restart=keep == "none", **plays)
     run(replace(settings, out=str(tmp_path / "whole")))
     run(replace(settings, out=str(tmp_path / "parts")), stop_after=1)
     run(EvolveSettings(resume=str(tmp_path / "parts")))
@@ -82,6 +97,81 @@ def test_a_run_that_is_left_and_taken_up_again_ends_the_same(method: str, keep: 
     )
     weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "parts")]
     assert weights[0] == weights[1]
+
+
+@torch.no_grad()
+def overflow(learner: Learner) -> dict[str, float]:
+    """What the model computes is no longer finite."""
+    learner.agent.model.model.norm.weight.fill_(3e38)
+    learner.agent.flush()
+    return {}
+
+
+@pytest.mark.parametrize("stop_after", [1, 2])
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_rollback_by_the_guard_is_the_same_over_a_resume(
+    restart: bool, stop_after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first generation breaks. Steps stay half as large in what follows, whether it trains from the first policy
+    or goes on, and wherever the run is left."""
+    gather = SelfTraining.gather
+
+    def harmed(self: SelfTraining, round: Round) -> Experience:
+        found = gather(self, round)
+        if round.generation == 1:
+            found.steps = [*found.steps, overflow]
+        return found
+
+    monkeypatch.setattr(SelfTraining, "gather", harmed)
+    settings = replace(SHORT, generations=4, keep="none", restart=restart, gate_margin=None)
+    summary = run(replace(settings, out=str(tmp_path / "whole")))
+    run(replace(settings, out=str(tmp_path / "parts")), stop_after=stop_after)
+    assert run(EvolveSettings(resume=str(tmp_path / "parts"))) == summary
+    assert (summary["rollbacks"], summary["accepted"], summary["finished"]) == (1, 3, True)
+    assert generations(tmp_path / "parts") == generations(tmp_path / "whole")
+    assert "by the rule finite: back to" in generations(tmp_path / "whole")[1]["why"]
+    weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "parts")]
+    assert weights[0] == weights[1]
+    again = EvolveRun(EvolveSettings(resume=str(tmp_path / "parts")), say=lambda text: None)
+    assert (again.learner.lr, again.learner.factor) == (SHORT.lr / 2, 0.5)
+    assert again.guard is not None
+    assert again.guard.rollbacks == 1
+
+
+def test_a_run_that_the_guard_stops_says_why_and_does_not_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No strength is enough here. What the script prints, and its exit code, are those of a stop, twice."""
+    path = Path(__file__).parent.parent / "scripts" / "evolve.py"
+    spec = importlib.util.spec_from_file_location("evolve_script", path)
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    monkeypatch.setenv("COLUMNS", "400")
+    few = ("seed_tasks", "seed_steps", "probe_tasks", "hidden_tasks", "prompts", "steps", "hidden", "layers")
+    given = [word for name in few for word in (f"--{name}", str(getattr(SHORT, name)))]
+    out = str(tmp_path / "run")
+    arguments = [*given, "--keep", "none", "--guard_rules", "strength_drop=1:stop", "--out", out]
+    for words in (arguments, ["--resume", out]):
+        monkeypatch.setattr(sys, "argv", ["evolve.py", *words])
+        assert script.main() == 3
+        said = capsys.readouterr().out
+        assert "the guard stopped the run: generation 1: strength" in said
+        assert "by the rule strength_drop: stopping" in said
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["finished"], summary["generations"], summary["accepted"]) == (False, 1, 0)
+    assert summary["stopped"].endswith("stopping")
+
+
+def test_a_warning_of_the_guard_is_printed_and_written_down(tmp_path: Path) -> None:
+    settings = replace(SHORT, generations=1, guard="warn", guard_rules=["strength_drop=1:warn"], gate_margin=None)
+    whole = EvolveRun(replace(settings, out=str(tmp_path / "run")), say=lambda text: None)
+    list(whole.prepare())
+    *_, last = whole.evolve()
+    assert last.admission == (True, "there is no gate")
+    assert generations(tmp_path / "run")[1]["warning"] == last.warning
+    assert "by the rule strength_drop: going on" in last.warning
 
 
 def test_earlier_selves_come_back_with_a_run(tmp_path: Path) -> None:
@@ -135,6 +225,13 @@ def test_a_hub_models_recipe_runs_with_a_model_of_its_shape(recipe: Path, tmp_pa
         ({"resume": "nowhere"}, "nowhere holds no run to go on with"),
         ({"resume": "nowhere", "games": 3}, "a run goes on with its own settings; leave out games"),
         ({"model": "random"}, "no language model whose weights are here"),
+        ({"method": ["critic"], "pays": "prover_verifer"}, "unknown pays 'prover_verifer'. Did you mean"),
+        ({"method": ["critic"], "helpful": 1.5}, "helpful is a probability"),
+        ({"method": ["critic"], "listed": True}, "answers of arithmetic-2 are too many to list; leave out --listed"),
+        ({"method": ["critic"], "rule": "spin"}, "spin imitates another player's moves"),
+        ({"method": ["self-play"], "rule": "pppo"}, "unknown update rule 'pppo'. Did you mean 'ppo'"),
+        ({"guard": "wran"}, "unknown guard 'wran'. Did you mean 'warn'"),
+        ({"guard_rules": ["strenght_drop=0.1"]}, "Did you mean 'strength_drop'"),
     ],
 )
 def test_bad_input_is_refused_in_words(given: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -147,6 +244,22 @@ def test_a_folder_that_holds_something_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(FileExistsError, match="is not empty; choose another --out"):
         EvolveRun(replace(SHORT, out=str(tmp_path)), say=lambda text: None)
+
+
+@pytest.mark.parametrize("rule", ["dpo", "kto", "rft", "ppo"])
+def test_games_are_learned_from_by_any_rule_beside_a_method_with_an_objective_of_its_own(
+    rule: str, tmp_path: Path
+) -> None:
+    """The learner's objective was all there was, so that pairs met a policy gradient, and the other way round."""
+    more: dict[str, Any] = {"seed_steps": 60, "games": 32, "generations": 4, "gate_margin": None}
+    settings = replace(SHORT, method=["critic=2", "self-training=1"], learn="prefer", keep="majority", rule=rule)
+    whole = EvolveRun(replace(settings, **more, out=str(tmp_path / "run")), say=lambda text: None)
+    method: Any = whole.methods["self-training"][0]
+    method.checks_voting = False
+    list(whole.prepare())
+    found = list(whole.evolve())
+    assert {report.method for report in found[1:]} == {"critic", "self-training"}
+    assert any(report.metrics["update/turns"] > 0 for report in found[1:] if report.method == "critic")
 
 
 def test_labelled_tasks_have_a_learning_rate_of_their_own_and_the_probe_samples(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The loop of self-evolution and its parts: funnels, the archive, the probe, the gate, and the four methods."""
+"""The loop of self-evolution and its parts: funnels, the archive, the probe, the gate, the guard, and the methods."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ import torch
 from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, ScriptedAgent, tiny_agent
 from sparring.envs import make, programs
 from sparring.envs.contest import Contest
+from sparring.envs.critic import CriticState
 from sparring.envs.tasks import make_family
-from sparring.selfplay import Learner, make_rule
+from sparring.selfplay import Learner, Rule, make_rule
 from sparring.selfplay.answering import Answer, Desk, majority, pass_at, voting_gain
 from sparring.selfplay.archive import Archive, kept_of
 from sparring.selfplay.assessment import assess, calibration, discernment, question, revise, second, verdicts
 from sparring.selfplay.ensemble import Ensemble
 from sparring.selfplay.evolve import Experience, GenerationReport, Round, Snapshot, autonomy, draw_method, evolve, step
+from sparring.selfplay.evolve_guard import LOOP_RULES, loop_guard, shorten, signs
 from sparring.selfplay.funnel import Filter, Funnel, at_most, each, refine, unique
 from sparring.selfplay.gate import Gate
+from sparring.selfplay.guard import Guard
+from sparring.selfplay.guard_rules import METRICS
 from sparring.selfplay.imitation import Imitation
 from sparring.selfplay.pairs import Weighted
 from sparring.selfplay.play_method import SelfPlay
+from sparring.selfplay.prover_critic import EVERY, between, critic_games, shown
 from sparring.selfplay.self_improving import SelfImproving
 from sparring.selfplay.self_instruct import Proposal, SelfInstruct, rouge_l, tokens
 from sparring.selfplay.self_training import KEEPS, PRESETS, SelfTraining, imitation_steps, seed_data, voted_pairs
@@ -243,7 +248,8 @@ class Teacher:
 def run(desk: Desk, curriculum: Curriculum, method: Any, **settings: Any) -> list[GenerationReport]:
     agent = tiny(desk)
     learner = Learner(agent, lr=2e-2, betas=(0.9, 0.99))
-    return list(evolve(agent, learner, method, curriculum, probe_tasks=40, hidden_tasks=20, **settings))
+    settings = {"probe_tasks": 40, "hidden_tasks": 20, **settings}
+    return list(evolve(agent, learner, method, curriculum, **settings))
 
 
 def test_a_seeded_bad_update_is_rolled_back_to_the_bit(desk: Desk, curriculum: Curriculum) -> None:
@@ -300,6 +306,202 @@ def test_a_snapshot_can_be_gone_back_to_twice(desk: Desk, curriculum: Curriculum
         kept.restore()
         assert all((p == before[name]).all() for name, p in agent.model.named_parameters())
         assert learner.updates == 0
+
+
+# The guard in the loop.
+
+
+class Harmed(Teacher):
+    """A teacher whose generations of some numbers end in harm."""
+
+    def __init__(self, harm: Any, at: Sequence[int]) -> None:
+        super().__init__()
+        self.harm, self.at = harm, at
+
+    def gather(self, round: Round) -> Experience:
+        found = super().gather(round)
+        if round.generation in self.at:
+            found.steps = [*found.steps, self.harm]
+        return found
+
+    @property
+    def learner(self) -> Learner:
+        return self.seen[0].learner
+
+
+@torch.no_grad()
+def moved(learner: Learner) -> dict[str, float]:
+    """All weights at random: what is left babbles."""
+    generator = torch.Generator().manual_seed(1)
+    for p in learner.agent.model.parameters():
+        p.add_(torch.randn(p.shape, generator=generator) * 3 * p.std())
+    learner.agent.flush()
+    return {}
+
+
+@torch.no_grad()
+def overflow(learner: Learner) -> dict[str, float]:
+    """Weights stay finite, and what the model computes from them does not."""
+    learner.agent.model.model.norm.weight.fill_(3e38)
+    learner.agent.flush()
+    return {}
+
+
+def no_step(learner: Learner) -> dict[str, float]:
+    """What an update reports whose gradient is not finite: it changes nothing."""
+    return {"grad_norm": math.nan, "loss": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("harm", "seen", "gate"),
+    [
+        (moved, "by the rule strength_drop", None),
+        (overflow, "logits is nan, by the rule finite", None),
+        (no_step, "grad_norm is nan, by the rule finite", Gate(margin=1.0, gain=-1.0)),
+    ],
+)
+def test_a_broken_candidate_is_rolled_back_and_steps_get_smaller(
+    harm: Any, seen: str, gate: Gate | None, desk: Desk, curriculum: Curriculum
+) -> None:
+    """The second generation breaks. Without a gate nobody else would see; one that lets all in has no say in it."""
+    method, guard = Harmed(harm, [2]), loop_guard()
+    found = run(desk, curriculum, method, generations=4, guard=guard, gate=gate, hidden_tasks=100)
+    assert [report.generation for report in found] == [0, 1, 2, 3, 4]
+    broken = found[2]
+    assert not broken.admission.accepted
+    assert broken.admission.why.startswith("generation 2: ")
+    assert seen in broken.admission.why
+    assert broken.admission.why.endswith("back to the last good state, with the step at 0.5 of what was set")
+    assert broken.hidden == found[1].hidden
+    # What cannot be asked has no probe of its own.
+    assert (broken.after == broken.before) == (harm is overflow)
+    assert (method.learner.lr, method.learner.factor) == (1e-2, 0.5)
+    assert guard is not None
+    assert guard.rollbacks == 1
+    # It goes on, and learns.
+    assert found[3].admission.accepted
+    assert found[4].admission.accepted
+    assert found[4].hidden.mean > found[1].hidden.mean
+
+
+def test_without_a_guard_a_broken_candidate_stays_or_ends_the_run(desk: Desk, curriculum: Curriculum) -> None:
+    found = run(desk, curriculum, Harmed(moved, [2]), generations=2)
+    assert found[2].admission.accepted
+    assert found[2].hidden.mean < found[1].hidden.mean - 0.3
+    with pytest.raises(FloatingPointError, match=r"generation 2: the model's logits.*; with a guard \(--guard "):
+        run(desk, curriculum, Harmed(overflow, [2]), generations=3)
+    with pytest.raises(FloatingPointError, match="with the guard's rule finite as it is by default a run goes back"):
+        run(desk, curriculum, Harmed(overflow, [2]), generations=3, guard=loop_guard("warn", ["finite=warn"]))
+
+
+def test_steps_that_are_far_too_large_end_with_the_reason(desk: Desk, curriculum: Curriculum) -> None:
+    """Halving 1e15 helps nothing: all rollbacks are spent, and the policy is the one that it began with."""
+    agent = tiny(desk)
+    learner, method = Learner(agent, lr=1e15), Teacher()
+    before = {name: p.detach().clone() for name, p in agent.model.named_parameters()}
+    reports = evolve(
+        agent, learner, method, curriculum, generations=9, probe_tasks=4, hidden_tasks=4, guard=loop_guard()
+    )
+    found = list(reports)
+    assert len(found) == 1 + 5 + 1
+    assert not any(report.admission.accepted for report in found[1:])
+    assert [report.stopped for report in found[:-1]] == [""] * 6
+    assert found[-1].stopped == found[-1].admission.why
+    assert found[-1].stopped.endswith("stopping, for all 5 rollbacks are spent")
+    assert all((p == before[name]).all() for name, p in agent.model.named_parameters())
+
+
+def test_a_stop_is_the_last_report_and_leaves_the_good_policy(desk: Desk, curriculum: Curriculum) -> None:
+    method = Harmed(moved, [2])
+    found = run(desk, curriculum, method, generations=4, guard=loop_guard(words=["strength_drop=stop"]))
+    assert [report.generation for report in found] == [0, 1, 2]
+    assert found[2].stopped.endswith("by the rule strength_drop: stopping")
+    assert not found[2].admission.accepted
+    assert found[2].hidden == found[1].hidden
+    assert method.learner.lr == 2e-2
+
+
+def test_a_warning_is_said_and_changes_nothing(desk: Desk, curriculum: Curriculum) -> None:
+    plain = run(desk, curriculum, Harmed(moved, [2]), generations=3)
+    warned = run(desk, curriculum, Harmed(moved, [2]), generations=3, guard=loop_guard("warn"))
+    assert [(r.hidden, r.after, r.weights) for r in warned] == [(r.hidden, r.after, r.weights) for r in plain]
+    assert all(report.admission.accepted for report in warned)
+    assert "by the rule strength_drop" in warned[2].warning
+    assert warned[2].warning.endswith("going on")
+    assert warned[1].warning == ""
+
+
+def test_what_was_rolled_back_is_nothing_to_compare_with(desk: Desk, curriculum: Curriculum) -> None:
+    """The best strength is that of candidates which the guard let in, in whatever generation."""
+    guard = Guard(LOOP_RULES.values(), turn="generation")
+    guard.begin({"strength": 0.2})
+    for generation, strength in enumerate((0.5, 0.6, 0.7), start=1):
+        assert not guard.check(generation, {"strength": strength}).message
+        guard.trust()
+    assert guard.check(4, {"strength": 0.1, "grad_norm": 5.0}).action == "rollback"
+    guard.rolled_back()
+    assert "0.7" in guard.check(5, {"strength": 0.35}).message
+    assert not guard.check(6, {"strength": 0.45}).message
+
+
+def test_a_snapshot_leaves_the_steps_as_small_as_a_guard_made_them(desk: Desk) -> None:
+    """Methods that train from the first policy went back to its learning rate too."""
+    learner = Learner(tiny(desk), lr=1e-2)
+    start = Snapshot(learner)
+    shorten(learner, 0.5)
+    shorten(learner, 0.25)
+    start.restore()
+    assert (learner.lr, learner.factor) == (2.5e-3, 0.25)
+
+
+def test_the_guard_is_told_of_the_updates_and_of_the_probe(desk: Desk, curriculum: Curriculum) -> None:
+    """Of ten answers two cannot be read and three are no letters; the mean length is by hand."""
+    skill = Skill("copy", 0)
+    texts = iter(["a b", "", "<think>", "12", "7", "!", "d c", "a", "b", "c"])
+
+    class Says(ScriptedAgent):
+        def reply(self, prompts: Sequence[Prompt]) -> list[Reply]:
+            return [Reply(text=next(texts), ids=(1,) * n) for n, _ in enumerate(prompts)]
+
+    found = probe(Says(lambda p: ""), desk, Curriculum([skill]), tasks=10, number=0)
+    assert (found.illegal_rate, found.reply_tokens) == (0.5, 4.5)
+    told = signs({"update/grad_norm": 2.0, "update/loss": 3.0, "updates": 4.0, "reply_tokens": 99.0}, found)
+    assert told == {
+        "grad_norm": 2.0,
+        "loss": 3.0,
+        "illegal_rate": 0.5,
+        "reply_tokens": 4.5,
+        "strength": found.mean,
+    }
+    assert told.keys() <= METRICS.keys()
+    assert math.isnan(signs({}, None)["logits"])
+
+
+def test_the_rules_of_the_loop_change_by_the_same_words_as_those_of_training() -> None:
+    assert {"entropy_low", "entropy_floor", "kl_ceiling", "skew_rise"}.isdisjoint(LOOP_RULES)
+    assert all(rule.patience == 1 for rule in LOOP_RULES.values())
+    changed = loop_guard(words=["strength_drop=-0.2:stop", "length_low=none"])
+    assert changed is not None
+    assert [(r.below, str(r.action)) for r in changed.rules if r.name == "strength_drop"] == [(-0.2, "stop")]
+    assert "length_low" not in {rule.name for rule in changed.rules}
+    warns = loop_guard("warn")
+    assert warns is not None
+    assert {str(rule.action) for rule in warns.rules if rule.name != "finite"} == {"warn"}
+    assert loop_guard("none") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "message"),
+    [
+        ("defualt", [], "unknown guard 'defualt'. Did you mean 'default'"),
+        ("default", ["strenght_drop=-0.2"], "called 'strenght_drop'. Did you mean 'strength_drop'"),
+        ("default", ["strength_drop=stopp"], "guard_rules takes name=number"),
+        ("none", ["strength_drop=-0.2"], "guard_rules does nothing without a guard"),
+    ],
+)
+def test_what_no_guard_can_be_is_refused(kind: str, words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        loop_guard(kind, words)
 
 
 def test_methods_are_drawn_by_their_weights() -> None:
@@ -784,3 +986,111 @@ def test_self_play_is_a_method_like_the_others(desk: Desk, curriculum: Curriculu
     assert {report.method for report in found[1:]} == {"self-play", "self-training", "self-improving"}
     played = next(report for report in found if report.method == "self-play")
     assert played.funnel == {"came": 8, "dropped: it is void": 0, "kept": 8}
+
+
+# Prover and critic.
+
+
+def a_round(curriculum: Curriculum, desk: Desk, agent: Any, **weights: float) -> Round:
+    objective = {skill: weights.get(skill.family, 0.0) for skill in curriculum.skills}
+    here: Any = {"generation": 1, "seed": 5, "agent": agent, "learner": None, "desk": desk, "curriculum": curriculum}
+    return Round(**here, weights=objective, archive=Archive())
+
+
+def unlearning(learner: Learner) -> Rule:
+    return Rule(learner=learner, learn=lambda episodes: {"turns": len(episodes)})
+
+
+def obliging(prompt: Prompt) -> str:
+    """Shows what its role asks for, and clears everything."""
+    if prompt.legal is not None:
+        return "[no error]"
+    letters = prompt.text.split("Write again: ")[1].split("\n")[0]
+    return letters if "You are helpful." in prompt.text else next(s for s in prompt.speeches if s != letters)
+
+
+def test_the_figures_of_prover_and_critic_are_means_over_the_games_of_a_generation(desk: Desk) -> None:
+    """Of provers that do as they are told and a critic that clears all, a verdict is true where the prover helps."""
+    curriculum = Curriculum([COPY])
+    method = SelfPlay(game=critic_games(curriculum, helpful=0.25), rule=unlearning, games=400, updates=2, name="critic")
+    here = a_round(curriculum, Desk(curriculum.families.values()), ScriptedAgent(obliging), copy=1.0)
+    found = method.gather(here)
+    learner: Any = None
+    assert [take(learner) for take in found.steps] == [{"turns": 400}] * 2
+    game = {name.removeprefix("game/"): value for name, value in found.metrics.items()}
+    assert (game["right_helpful"], game["right_sneaky"]) == (1, 0)
+    assert (game["cleared_helpful"], game["cleared_sneaky"]) == (1, 1)
+    # 800 deals, a quarter of them helpful: within five standard deviations of 0.0153.
+    assert abs(game["found"] - 0.25) < 0.077
+    assert game["fooled"] == pytest.approx(1 - game["found"])
+    assert game["forfeits"] == 0
+    assert found.funnel.as_dict() == {"came": 800, "dropped: it is void": 0, "kept": 800}
+
+
+def test_the_objective_says_which_skills_are_played(desk: Desk, curriculum: Curriculum) -> None:
+    """Of 400 games a quarter are sums: 100, within five standard deviations of 8.7; none is of what weighs nothing."""
+    method = SelfPlay(game=critic_games(curriculum), rule=unlearning, games=400)
+    agent = ScriptedAgent(lambda prompt: "x")
+    drawn = {game.name: n for game, n in method._drawn(a_round(curriculum, desk, agent, arithmetic=1, copy=3), 0)}
+    assert drawn.keys() == {"Critic arithmetic-0", "Critic copy-0"}
+    assert sum(drawn.values()) == 400
+    assert abs(drawn["Critic arithmetic-0"] - 100) < 44
+    ((only, count),) = method._drawn(a_round(curriculum, desk, agent, copy=1), 0)
+    assert (only.name, count) == ("Critic copy-0", 400)
+    episodes = list(method._play(a_round(curriculum, desk, agent, arithmetic=1, copy=3), 1))
+    assert len({episode.index for episode in episodes}) == 400
+
+
+def test_what_a_tiny_model_learns_the_game_from_tells_it_no_truth(desk: Desk, curriculum: Curriculum) -> None:
+    """Helpful provers show the label, sneaky ones something wrong; verdicts on wrong and right ones are alike."""
+    games = critic_games(curriculum)
+    agent = tiny_agent([desk.game, *games.values()], hidden=16, layers=1, corpus_games=60, max_new_tokens=6)
+    # Its words are known: a verdict is one token and the end.
+    assert all(len(agent.encode_move(verdict)) == 2 for verdict in ("no error", "wrong"))
+    tasks = curriculum.mixed({ADD: 1.0, COPY: 1.0}, 400, number=1)
+    replies = shown(agent, games, tasks, seed=3)
+    cleared = {True: 0, False: 0}
+    count = dict(cleared)
+    for task, solution, verdict in zip(tasks, replies[::2], replies[1::2], strict=True):
+        asked, judged = (agent.tokenizer.decode(reply.prompt_ids) for reply in (solution, verdict))
+        right = desk.families[task.family].verify(task, solution.text) == 1.0
+        assert ("You are helpful." in asked) == right
+        assert f'The shown solution: "{solution.text}"' in judged
+        count[right] += 1
+        cleared[right] += verdict.text == "[no error]"
+    assert sum(count.values()) == 400
+    # Half of each kind: within five standard deviations.
+    assert all(abs(cleared[kind] - count[kind] / 2) < 2.5 * math.sqrt(count[kind]) for kind in count)
+    assert replies == shown(agent, games, tasks, seed=3)
+    steps = list(between(iter([no_step] * 7), replies, seed=0, batch=4))
+    assert [take is no_step for take in steps] == [True, True, False] * 3 + [True]
+    assert EVERY == 2
+
+
+def test_the_critic_changes_the_policy_by_the_runs_rule(desk: Desk, curriculum: Curriculum) -> None:
+    games = critic_games(curriculum)
+    agent = tiny_agent([desk.game, *games.values()], hidden=16, layers=1, corpus_games=60, max_new_tokens=6)
+    learner = Learner(agent, lr=1e-2)
+    for _ in range(40):
+        learner.imitate(shown(agent, games, curriculum.mixed({ADD: 1.0, COPY: 1.0}, 64, number=1), seed=3))
+    before = [p.detach().clone() for p in agent.model.parameters()]
+    method = SelfPlay(game=games, rule=lambda learner: make_rule("ppo", learner), games=64, updates=2, name="critic")
+    found = list(evolve(agent, learner, method, curriculum, generations=1, probe_tasks=4, hidden_tasks=4))
+    assert found[1].method == "critic"
+    assert any((p != old).any() for p, old in zip(agent.model.parameters(), before, strict=True))
+    wanted = {"found", "right_helpful", "right_sneaky", "cleared_helpful", "cleared_sneaky", "fooled"}
+    assert {f"game/{name}" for name in wanted} <= found[1].metrics.keys()
+    assert 0 < found[1].metrics["game/found"] < 1
+    assert found[1].metrics["updates"] == 2
+
+
+def test_answers_are_listed_where_they_can_be_and_else_written() -> None:
+    written = critic_games(Curriculum([read_skill(word) for word in ("arithmetic-5", "chain-2", "sort-4")]))
+    for game in written.values():
+        state = game.deal(np.random.default_rng(0))
+        assert isinstance(state, CriticState)
+        assert game.legal(state) is None
+    listed = critic_games(Curriculum([ADD]), listed=True)[ADD]
+    assert "7" in (listed.legal(listed.deal(np.random.default_rng(0))) or ())
+    with pytest.raises(ValueError, match="answers of arithmetic-5 are too many to list; leave out --listed"):
+        critic_games(Curriculum([ADD, Skill("arithmetic", 5)]), listed=True)

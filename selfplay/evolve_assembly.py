@@ -1,0 +1,153 @@
+"""From settings to the parts of a run of self-evolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sparring.agents import AGENTS, LanguageModelAgent, is_endpoint, make_agent, tiny_agent
+from sparring.envs import Game, make, near
+from sparring.envs.contest import Contest
+from sparring.envs.critic import Critic
+from sparring.envs.proposer import Proposer
+
+from .advantage import RoleBaseline
+from .evolve import Method
+from .learner import Learner
+from .play_method import SelfPlay
+from .policy_gradient import PolicyGradient
+from .preference import Preference
+from .prover_critic import critic_games
+from .rules import make_objective, make_rule
+from .self_improving import SelfImproving
+from .self_instruct import SelfInstruct
+from .self_training import PRESETS, SelfTraining
+from .settings import read_numbers
+from .skills import Curriculum, Skill
+
+if TYPE_CHECKING:
+    from .evolve_run import EvolveSettings
+
+METHODS = ("self-training", "self-instruct", "self-improving", "self-play", "critic")
+SEEDS = 1 << 20
+"""Number of the draw from which labelled tasks come."""
+
+
+def make_player(settings: EvolveSettings, curriculum: Curriculum) -> LanguageModelAgent:
+    """Return the policy, with the words of all that it will be asked if it is made from nothing."""
+    s = settings
+    if s.model != "tiny":
+        agent = _load(s)
+        if s.lora:
+            from sparring.agents import add_lora
+
+            add_lora(agent, r=s.lora)
+        return agent
+    games: list[Game[Any]] = []
+    for skill in curriculum.skills:
+        games.append(Contest(task=skill.family, level=skill.level, single=True, skin="brief"))
+        if "self-instruct" in weights_of_methods(s):
+            games.append(Proposer(task=skill.family, level=skill.level, shown=8, skin="brief"))
+    if "self-play" in weights_of_methods(s):
+        games.append(make(s.game))
+    if "critic" in weights_of_methods(s):
+        games += make_critics(s, curriculum).values()
+    return tiny_agent(games, seed=s.seed, hidden=s.hidden, layers=s.layers, max_new_tokens=s.max_new_tokens)
+
+
+def _load(settings: EvolveSettings) -> LanguageModelAgent:
+    if settings.model in AGENTS or is_endpoint(settings.model):
+        raise ValueError(f"{settings.model} is no language model whose weights are here, so it cannot evolve")
+    template = None if settings.thinking is None else {"enable_thinking": settings.thinking}
+    more: dict[str, Any] = {"device": settings.device, "dtype": settings.dtype, "chat_template_kwargs": template}
+    agent = make_agent(settings.model, max_new_tokens=settings.max_new_tokens, **more)
+    assert isinstance(agent, LanguageModelAgent)
+    return agent
+
+
+def weights_of_methods(settings: EvolveSettings) -> dict[str, float]:
+    """Return the weight of each method. Raises ValueError, naming the near one, for a method that is none."""
+    words = [word if "=" in word else f"{word}=1" for word in settings.method]
+    found = {name: weight or 0.0 for name, weight in read_numbers(words, "method").items()}
+    for name in found:
+        if name not in METHODS:
+            raise ValueError(f"unknown method {name!r}.{near(name, METHODS)}")
+    return found
+
+
+def make_methods(settings: EvolveSettings, curriculum: Curriculum) -> dict[str, tuple[Method, float]]:
+    """Return the methods with their weights."""
+    s = settings
+    preset: dict[str, Any] = {}
+    if s.preset is not None:
+        if s.preset not in PRESETS:
+            raise ValueError(f"unknown preset {s.preset!r}.{near(s.preset, PRESETS)}")
+        preset = dict(PRESETS[s.preset])
+    training = {
+        name: getattr(s, name) for name in ("samples", "keep", "threshold", "members", "cap", "learn", "restart")
+    } | preset
+    makers: dict[str, Callable[[], Method]] = {
+        "self-training": lambda: SelfTraining(prompts=s.prompts, steps=s.steps, batch=s.batch, **training),
+        "self-instruct": lambda: SelfInstruct(
+            seeds=[t for k in curriculum.skills for t in _pool(curriculum, k, s.seed_tasks)],
+            proposals=s.prompts,
+            samples=s.samples,
+            novelty=s.novelty,
+            band=(s.band_low, s.band_high),
+            reward=s.reward,
+            learn="reinforce" if s.learn == "reinforce" else "imitate",
+            steps=s.steps,
+            batch=s.batch,
+        ),
+        "self-improving": lambda: SelfImproving(
+            prompts=s.prompts, samples=s.samples, updates=s.updates, assess=s.assess, revise=s.revise
+        ),
+        "self-play": lambda: _playing(s, make(s.game), "self-play"),
+        "critic": lambda: _playing(s, make_critics(s, curriculum), "critic"),
+    }
+    return {name: (makers[name](), weight) for name, weight in weights_of_methods(s).items()}
+
+
+def make_critics(settings: EvolveSettings, curriculum: Curriculum) -> dict[Skill, Critic]:
+    """Return the games of the method "critic". Raises ValueError for settings and skills that cannot be."""
+    s = settings
+    return critic_games(curriculum, helpful=s.helpful, pays=s.pays, listed=s.listed)
+
+
+def _playing(settings: EvolveSettings, game: Game[Any] | dict[Skill, Critic], name: str) -> SelfPlay:
+    """Return a method that plays, with an objective of its own: the learner's may be another method's."""
+    s, baseline = settings, RoleBaseline()
+    if s.rule == "spin":
+        raise ValueError("spin imitates another player's moves, and here the policy plays itself: take ppo or another")
+    objective = make_objective(s.rule)
+    example = next(iter(game.values())) if isinstance(game, dict) else game
+    return SelfPlay(
+        game=game,
+        rule=lambda learner: make_rule(s.rule, learner, game=example, baseline=baseline, objective=objective),
+        games=s.games,
+        updates=s.updates,
+        baseline=baseline,
+        name=name,
+    )
+
+
+def make_learner(settings: EvolveSettings, agent: LanguageModelAgent) -> Learner:
+    """Return the learner, with a reference where any method needs one."""
+    s, used = settings, weights_of_methods(settings)
+    prefers = s.learn == "prefer" or s.preset == "scpo"
+    plays = ("self-play" in used or "critic" in used) and make_objective(s.rule).needs_reference
+    return Learner(
+        agent,
+        Preference("sigmoid", beta=0.5) if prefers or plays else PolicyGradient(),
+        lr=s.lr,
+        betas=(s.momentum, 0.99),
+        seed=s.seed,
+        batch_tokens=s.batch_tokens,
+        gradient_checkpointing=s.gradient_checkpointing,
+    )
+
+
+def _pool(curriculum: Curriculum, skill: Skill, count: int) -> list[Any]:
+    """Return the seed pool of a skill: the labelled tasks are all it is made of."""
+    tasks = curriculum.mixed(dict.fromkeys(curriculum.skills, 1.0), count, number=SEEDS)
+    return [task for task in tasks if (task.family, task.level) == skill]

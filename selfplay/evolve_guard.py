@@ -1,0 +1,85 @@
+"""The guard in the loop of self-evolution: which rules hold there, and what they are told of a candidate.
+
+Chosen: a candidate is judged once, when all updates of its generation are taken, and what is gone back to is the policy
+before it; so no rule waits for several candidates in a row. Left out: keeping older policies to go back to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from sparring.envs import near
+
+from .guard import Guard
+from .guard_rules import DEFAULTS, GuardRule, changed_rules, only_warning
+from .learner import Learner
+from .skills import Scores
+
+GUARDS = ("default", "warn", "none")
+UPDATE = "update/"
+"""What the names of what the updates report begin with, among the metrics of a generation."""
+
+
+def _loop_rules() -> dict[str, GuardRule]:
+    """Return the default rules of the loop by name.
+
+    Those of `DEFAULTS` but for bounds on entropy, KL, the seats and the longest gradient. A task with one right answer
+    makes a policy that has learned it deterministic, so its entropy falls without harm; and methods that take turns
+    learn from replies of different kinds, whose entropies and gradients say little of each other. What harm those would
+    foretell, the probe of the candidate sees. The loop measures neither KL nor seats.
+
+    Strength is the mean accuracy of a probe and is compared with the best of all generations, each on tasks of its own.
+    With one skill, 64 tasks and one answer to each its standard error is up to 0.06, so a drop by 0.1 is mostly luck;
+    one by 0.3 happens by luck in one generation of a thousand.
+    """
+    kept = ("finite", "illegal_rise", "length_low", "length_ceiling", "grad_norm_high", "strength_drop")
+    return {name: replace(DEFAULTS[name], patience=1) for name in kept} | {
+        "strength_drop": replace(DEFAULTS["strength_drop"], patience=1, below=-0.3)
+    }
+
+
+LOOP_RULES = _loop_rules()
+"""The rules that `loop_guard` starts from, by name."""
+
+
+def loop_guard(kind: str = "default", words: Iterable[str] = ()) -> Guard | None:
+    """Return a guard for `evolve`: "default", "warn" (goes back only from what is not finite), or None for "none".
+
+    `words` change bounds and actions by name, as `changed_rules` reads them. Raises ValueError, naming the near one,
+    for a kind and for words that cannot be meant, and for words without a guard.
+    """
+    if kind not in GUARDS:
+        raise ValueError(f"unknown guard {kind!r}.{near(kind, GUARDS)}")
+    words = list(words)
+    if kind == "none":
+        if words:
+            raise ValueError("guard_rules does nothing without a guard: set that, or leave it out")
+        return None
+    rules = only_warning(LOOP_RULES) if kind == "warn" else LOOP_RULES
+    return Guard(changed_rules(words, rules), turn="generation")
+
+
+def measured(scores: Scores) -> dict[str, float]:
+    """Return what a probe tells the guard."""
+    return {
+        "illegal_rate": scores.illegal_rate,
+        "reply_tokens": scores.reply_tokens,
+        "strength": scores.mean,
+    }
+
+
+def signs(metrics: Mapping[str, float], scores: Scores | None) -> dict[str, float]:
+    """Return what the guard judges of a candidate: what its updates reported, and its probe.
+
+    `scores` are None where the candidate's numbers were not finite, so that it could not be asked.
+    """
+    updates = {name.removeprefix(UPDATE): value for name, value in metrics.items() if name.startswith(UPDATE)}
+    return updates | ({"logits": math.nan} if scores is None else measured(scores))
+
+
+def shorten(learner: Learner, factor: float) -> None:
+    """Let a learner take steps of `factor` times what was set."""
+    learner.lr *= factor / learner.factor
+    learner.factor = factor
