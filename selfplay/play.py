@@ -60,7 +60,7 @@ def deal(
     game: Game[Any], seed: int, index: int, retries: int, kind: type[Match[Any]] = Match
 ) -> tuple[Match[Any], int]:
     """Return the game of this seed and number as it is dealt, as a match of some kind, and the key of its noise."""
-    rng = np.random.Generator(np.random.Philox(_Key(seed, index)))
+    rng = np.random.Generator(np.random.Philox(_Key(seed, index)))  # type: ignore[arg-type]
     match = kind(game, rng, retries=retries, deferred=True)
     return match, int(rng.integers(1 << 63))
 

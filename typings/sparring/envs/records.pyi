@@ -1,0 +1,1 @@
+from envs.records import *

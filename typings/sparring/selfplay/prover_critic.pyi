@@ -1,0 +1,1 @@
+from selfplay.prover_critic import *
