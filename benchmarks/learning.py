@@ -38,7 +38,7 @@ ARMS = {
     "rloo": "RLOO, by prompt, KL",
     "rloo-state": "RLOO, by state, KL",
     "rebel": "REBEL, by state",
-    "long": "REBEL, by state, ten minutes",
+    "long": "REBEL, by state, 2.56 million games",
 }
 GOALS = {"KuhnPoker-v0": 0.05, "LeducPoker-v0": 0.5}
 UNIFORM = {"KuhnPoker-v0": 11 / 12, "LeducPoker-v0": 4.7472}
@@ -203,8 +203,8 @@ def report(records: Sequence[Record]) -> str:
         "",
         "Made by `python benchmarks/learning.py`, whose table `RUNS` holds every setting. Illegal replies count as",
         "forfeits. With five seeds the lowest and the highest bound the median with 94 % confidence. Seconds are CPU",
-        "seconds of one core, warm start and measures included, two runs at a time, which slow each other; those of",
-        "the ten minutes' arm are of the clock, on two cores. Branched games are counted without the stems they branch",
+        "seconds of one core, warm start and measures included, beside other runs, which slow each other; those of the",
+        "long arm are of the clock, on two cores. Branched games are counted without the stems they branch",
         "from, which cost time all the same.",
     ]
     for game in RUNS:
