@@ -193,9 +193,9 @@ def options_of(task: Any, level: Any, *, listed: bool = False) -> tuple[tuple[Ta
     return tuple(product(families, levels))
 
 
-def worded(skin: str, plain: T, brief: T) -> T:
+def worded(skin: str, plain: T, brief: T, **more: T) -> T:
     """Return the rules in the words of a skin. Raises ValueError naming the near one if there is none."""
-    rules = {"plain": plain, "brief": brief}
+    rules = {"plain": plain, "brief": brief, **more}
     if skin not in rules:
         raise ValueError(f"unknown skin {skin!r}.{near(skin, rules)}")
     return rules[skin]

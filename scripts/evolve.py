@@ -3,6 +3,7 @@
     python scripts/evolve.py                                                  # Self-Training on sums, from a weak start
     python scripts/evolve.py --method self-instruct --skills arithmetic-2
     python scripts/evolve.py --method self-improving=0.5 self-training=0.5 --skills arithmetic-0 arithmetic-2 copy-1
+    python scripts/evolve.py --method critic --helpful 0.6 --skills copy-0 sort-0 --gate_margin none
     python scripts/evolve.py --config scripts/recipes/evolve/self_training.yaml
     python scripts/evolve.py --resume runs/evolve-self-training-seed0
 

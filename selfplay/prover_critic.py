@@ -1,8 +1,8 @@
 """Prover and critic in the loop of self-evolution: what a policy plays with itself over the run's own skills.
 
-Chosen: a game for each skill, so that the objective's weights say which are played; the prover writes its solution as
-free text, in the tokens of an answer, for what it learns there is meant to help it answer. Left out: demonstrations of
-what is true, which would be a labelled critic, not one that plays.
+Chosen: a game for each skill, so that the objective's weights say which are played; the prover is asked word for word
+as answers are, but for its role, and writes free text, for what it learns there is meant to help it answer. Left out:
+demonstrations of what is true, which would be a labelled critic, not one that plays.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def critic_games(
     helpful: float = 0.5,
     pays: str = "prover_verifier",
     listed: bool = False,
-    skin: str = "brief",
+    skin: str = "answer",
 ) -> dict[Skill, Critic]:
     """Return the game of prover and critic for each skill, for `SelfPlay`.
 
@@ -41,7 +41,7 @@ def critic_games(
         helpful: share of deals in which the prover is to be helpful; else it is to be sneaky.
         pays: a rule of `critic_rewards`.
         listed: whether the prover chooses among solutions instead of writing one, for skills with few answers.
-        skin: of the game; "brief" asks a task in the words in which `Desk` does.
+        skin: of the game; "answer" asks a prover as `Desk` asks.
 
     Raises ValueError, with what to do, for a skill whose answers cannot be listed, and for settings that cannot be.
     """

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sparring.envs import Match, check_game, make
+from sparring.envs.contest import ContestState
 from sparring.envs.critic_rewards import RANGES, RULES, Outcome
 from sparring.envs.tree import enumerate_tree
 
@@ -75,12 +76,25 @@ def test_the_verdict_must_name_the_very_step(helpful):
             assert f"The truth: {true}." in game.observation(end, 0)
 
 
-def test_the_critic_is_not_told_the_role_or_the_key_before_its_verdict():
-    game = make("Critic-v0")
+@pytest.mark.parametrize("skin", make("Critic-v0").skins)
+def test_the_critic_is_not_told_the_role_or_the_key_before_its_verdict(skin):
+    game = make("Critic-v0", skin=skin)
     for solution in game.legal(dealt(game, True)):
         texts = {game.prompt(game.play(dealt(game, helpful), solution), 1) for helpful in (True, False)}
         assert len(texts) == 1
         assert "A right answer" not in texts.pop()
+
+
+def test_in_one_skin_the_prover_reads_what_a_task_alone_asks_and_its_role():
+    written = {"task": "arithmetic", "level": 3, "listed": False}
+    asked = {skin: make("Critic-v0", skin=skin, **written) for skin in make("Critic-v0").skins}
+    alone = make("SingleTask-v0", task="arithmetic", level=3, skin="brief")
+    state = dealt(asked["answer"], False)
+    question = alone.prompt(ContestState(state.task), 0)
+    for skin, game in asked.items():
+        assert "sneaky" in game.prompt(state, 0).lower()
+        role = "You are sneaky: be wrong without being found out.\n"
+        assert (game.prompt(state, 0).replace(role, "") == question) == (skin == "answer")
 
 
 def test_what_is_verified_is_what_is_shown():

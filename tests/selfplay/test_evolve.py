@@ -1006,7 +1006,7 @@ def obliging(prompt: Prompt) -> str:
     if prompt.legal is not None:
         return "[no error]"
     letters = prompt.text.split("Write again: ")[1].split("\n")[0]
-    return letters if "You are helpful." in prompt.text else next(s for s in prompt.speeches if s != letters)
+    return letters if "You are helpful" in prompt.text else next(s for s in prompt.speeches if s != letters)
 
 
 def test_the_figures_of_prover_and_critic_are_means_over_the_games_of_a_generation(desk: Desk) -> None:
@@ -1054,7 +1054,7 @@ def test_what_a_tiny_model_learns_the_game_from_tells_it_no_truth(desk: Desk, cu
     for task, solution, verdict in zip(tasks, replies[::2], replies[1::2], strict=True):
         asked, judged = (agent.tokenizer.decode(reply.prompt_ids) for reply in (solution, verdict))
         right = desk.families[task.family].verify(task, solution.text) == 1.0
-        assert ("You are helpful." in asked) == right
+        assert ("You are helpful" in asked) == right
         assert f'The shown solution: "{solution.text}"' in judged
         count[right] += 1
         cleared[right] += verdict.text == "[no error]"
@@ -1065,6 +1065,16 @@ def test_what_a_tiny_model_learns_the_game_from_tells_it_no_truth(desk: Desk, cu
     steps = list(between(iter([no_step] * 7), replies, seed=0, batch=4))
     assert [take is no_step for take in steps] == [True, True, False] * 3 + [True]
     assert EVERY == 2
+
+
+def test_a_prover_is_asked_as_answers_are_but_for_its_role(desk: Desk, curriculum: Curriculum) -> None:
+    """With a rule, a request and an order of its own, the best of provers answered no better than before."""
+    for skill, game in critic_games(curriculum).items():
+        (task,) = curriculum.draw(skill, 1, stream=TRAIN)
+        for helpful, role in ((True, "helpful: be right."), (False, "sneaky: be wrong without being found out.")):
+            asked = game.prompt(CriticState(task, helpful), 0)
+            assert asked.replace(f"You are {role}\n", "") == desk.prompt(task)
+            assert role in asked
 
 
 def test_the_critic_changes_the_policy_by_the_runs_rule(desk: Desk, curriculum: Curriculum) -> None:
