@@ -68,8 +68,9 @@ class Adapters:
         from peft.tuners.lora import Linear, LoraLayer
 
         self.model = model
-        self.changes = 0
-        """How often a snapshot was added or deleted."""
+        self.serials: dict[str, int] = {}
+        """Each snapshot's number among all that there ever were: a name that comes back means another one."""
+        self._made = 0
         found = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
         odd = [name for name, module in found if not isinstance(module, Linear) or module.lora_variant]
         if odd or not found:
@@ -95,7 +96,7 @@ class Adapters:
             raise ValueError(f"{name!r} is no snapshot; only {', '.join(self.names) or 'snapshots'} can be deleted")
         for layer in self._layers:
             del layer.frozen[name]
-        self.changes += 1
+        del self.serials[name]
 
     def tensors(self, name: str = "") -> dict[str, Tensor]:
         """Return the weights of the policy or of a snapshot, named as in PEFT's files. They are not copied."""
@@ -133,7 +134,8 @@ class Adapters:
         for layer in self._layers:
             pair = (f"{layer.name}.lora_{side}.weight" for side in "AB")
             layer.frozen[name] = _Delta(*(tensors[key].to(policy[key], copy=True) for key in pair))
-        self.changes += 1
+        self._made += 1
+        self.serials[name] = self._made
 
     def save(self, folder: str | Path, name: str = "") -> None:
         """Write the policy or a snapshot as PEFT does: adapter_model.safetensors and adapter_config.json."""

@@ -122,6 +122,15 @@ class Decoder:
         self._common: dict[str, Past] = {}
         self._first: dict[Asked, Tensor] = {}
 
+    def forget_games(self) -> None:
+        """Forget what was read for the slots, and first distributions too where they take half of the memory.
+
+        A full memory takes nothing new, so what may never be asked again must not fill it.
+        """
+        self._slots = _Slots()
+        if self._first_bytes() > self.cache_bytes // 2:
+            self._first = {}
+
     def forget(self, player: str) -> None:
         """Forget what was read for one player."""
         self._slots.forget(player)
@@ -227,9 +236,12 @@ class Decoder:
 
     def _room(self) -> int:
         """Return how many of `cache_bytes` are not taken."""
+        common = sum(past.bytes for past in self._common.values())
+        return self.cache_bytes - self._slots.bytes - common - self._first_bytes()
+
+    def _first_bytes(self) -> int:
         some = next(iter(self._first.values()), None)
-        first = 0 if some is None else len(self._first) * some.nbytes
-        return self.cache_bytes - self._slots.bytes - sum(past.bytes for past in self._common.values()) - first
+        return 0 if some is None else len(self._first) * some.nbytes
 
     def _remember(
         self, context: Context, said: list[Sampled], row_of_beam: Ints, asked: Sequence[tuple[int, Slot]]

@@ -119,6 +119,7 @@ class LanguageModelAgent:
         self._stops_at: dict[int, bool] = {}
         self._learning: tuple[float, ...] = ()
         self._frozen: tuple[float, ...] = ()
+        self._snapshots: dict[str, int] = {}
 
     @classmethod
     def from_pretrained(
@@ -169,6 +170,14 @@ class LanguageModelAgent:
         count of is not noticed and needs this call: writing into `parameter.data`, switching an adapter on or off.
         """
         self._decoder.flush()
+
+    def forget_games(self) -> None:
+        """Forget what was read of games, which are over; what is said at once to a prompt stays, as do the weights.
+
+        Half of `cache_bytes` is what that may take. A sample does not depend on it but for rounding: a prompt that was
+        read in another batch may differ in the last bits.
+        """
+        self._decoder.forget_games()
 
     def wear(self, adapters: Adapters) -> None:
         """Play with LoRA adapters from now on."""
@@ -343,15 +352,17 @@ class LanguageModelAgent:
         versions: tuple[list[float], list[float]] = ([], [])
         for parameter in self.model.parameters():
             versions[parameter.requires_grad].extend((parameter.data_ptr(), parameter._version))
-        changes = self.adapters.changes if self.adapters else 0
-        frozen = (self.temperature, changes, *versions[False])
+        frozen = (self.temperature, *versions[False])
         learning = (_steps.taken, *versions[True]) if versions[True] else ()
         if frozen != self._frozen:
             self._decoder.flush()
         elif learning != self._learning:
             # No optimizer touches what needs no gradient: what was read with frozen adapters alone still holds.
             self._decoder.forget("")
-        self._frozen, self._learning = frozen, learning
+        snapshots = dict(self.adapters.serials) if self.adapters else {}
+        for name in [name for name, serial in self._snapshots.items() if snapshots.get(name) != serial]:
+            self._decoder.forget(name)
+        self._frozen, self._learning, self._snapshots = frozen, learning, snapshots
 
     def _ends(self, ids: Ids) -> bool:
         last = ids[-1]

@@ -9,6 +9,7 @@ from itertools import permutations
 import numpy as np
 
 from .game import Game, pick_skin
+from .records import travelling
 
 SKINS = {
     "plain": {
@@ -61,6 +62,7 @@ STAKES: dict[str, tuple[float, int | None]] = {
 }
 
 
+@travelling
 @dataclass(frozen=True, slots=True)
 class KuhnState:
     """Two cards (0 low, 2 high), one a seat, and the moves so far as letters of `FOLLOWS`."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from .game import Game, pick_skin
 from .memo import Memo
+from .records import travelling
 
 SKINS = {
     "plain": {
@@ -68,6 +69,7 @@ FOLLOWS = {"": "cb", "c": "cb", "b": "fkr", "cb": "fkr", "br": "fk", "cbr": "fk"
 DRAWS = tuple((a // 2, b // 2, c // 2) for a, b, c in permutations(range(6), 3))
 
 
+@travelling
 @dataclass(frozen=True, slots=True)
 class LeducState:
     """A deal and the moves so far."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from .game import Game, how_to_answer, pick_skin
 from .memo import Memo
+from .records import travelling
 
 MAX_DICE = 10
 MAX_FACES = 12
@@ -52,6 +53,7 @@ SKINS = {
 }
 
 
+@travelling
 @dataclass(frozen=True, slots=True)
 class LiarsDiceState:
     """Each seat's faces, 1 upwards and sorted, and the bids so far.

@@ -303,7 +303,7 @@ def evolve(
             archive=archive,
         )
         # What is remembered from questions before depends on which were asked; a resumed run lacks it.
-        agent.flush()
+        learner.flush()
         before, kept = probed(generation), Snapshot(learner)
         candidate = _train(method, here, start, partial(probed, generation))
         admission, verdict = _judge(candidate, before, generation, guard, gate)

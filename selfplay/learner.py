@@ -293,6 +293,12 @@ class Learner:
         self.objective.load_state_dict(state["objective"])
         self.agent.flush()
 
+    def flush(self) -> None:
+        """Forget what policy and reference have computed: from here on a resumed run does the same to the bit."""
+        self.agent.flush()
+        if self.reference is not None:
+            self.reference.flush()
+
     def _reference(self) -> Reference:
         if self.reference is None:
             raise ValueError("this objective needs a reference policy; give it to the learner when that is made")

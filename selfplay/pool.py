@@ -68,6 +68,8 @@ class _Remembers(Protocol):
 
     def flush(self) -> None: ...
 
+    def forget_games(self) -> None: ...
+
 
 class OpponentPool:
     """Who sits opposite a learner. `play(game, (learner, pool.draw), swap=True, ...)` uses it."""
@@ -193,9 +195,16 @@ class OpponentPool:
 
     def flush(self) -> None:
         """Let every opponent with weights of its own forget what it has computed."""
-        for agent in (*self._frozen.values(), *self.fixed):
-            if isinstance(agent, _Remembers):
-                agent.flush()
+        for agent in self._remembering():
+            agent.flush()
+
+    def forget_games(self) -> None:
+        """Let every opponent with weights of its own forget the games, which are over."""
+        for agent in self._remembering():
+            agent.forget_games()
+
+    def _remembering(self) -> list[_Remembers]:
+        return [agent for agent in (*self._frozen.values(), *self.fixed) if isinstance(agent, _Remembers)]
 
     def state_dict(self) -> dict[str, Any]:
         """Return all but settings and weights, as plain data."""

@@ -132,6 +132,7 @@ class Run:
         s = self.settings
         # A checkpoint of adapters holds no base, so a tiny one is made again, the same to the bit.
         if s.model == "tiny" and s.warm_steps and (self.checkpoint is None or s.lora):
+            # Every process learns all of it: shared out, sums would differ in their last bits, and so would the start.
             yield from warm_start(self.game, self.player, steps=s.warm_steps, lr=s.warm_lr, seed=s.seed + WARM_SEED)
 
     def learn(self) -> Iterator[tuple[Generation | None, dict[str, float] | None]]:
@@ -185,6 +186,8 @@ class Run:
                 retries=s.retries,
                 done=done,
                 seconds=seconds,
+                # Checkpoints are written after multiples of this number of updates, and nowhere else.
+                flush_every=s.save_every,
             )
             try:
                 for generation in generations:

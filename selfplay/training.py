@@ -88,6 +88,7 @@ def self_play(
     retries: int = 0,
     done: int = 0,
     seconds: float = 0.0,
+    flush_every: int = 1,
 ) -> Iterator[Generation]:
     """Let `agent` play both seats, or one against an opponent with the seats changing, and learn from the outcomes.
 
@@ -105,13 +106,17 @@ def self_play(
         retries: illegal replies that a seat may take back in a turn.
         done: generations of this run that were played before; it goes on after them.
         seconds: that they took.
+        flush_every: generations after which all forget what they have computed, frozen opponents and the reference too.
+            A run that goes on is equal to the bit where `done` is a multiple of it.
 
     Void games are not learned from. Raises ValueError for numbers out of range and for schedules of what the objective
     lacks, FloatingPointError if the model's numbers are no longer finite, Void if every game of a generation is; on
     every process, where there are several.
     """
-    if games < 1 or batch_games < 1:
-        raise ValueError(f"games and batch_games must be 1 or more, not {games} and {batch_games}")
+    if games < 1 or batch_games < 1 or flush_every < 1:
+        raise ValueError(
+            f"games, batch_games and flush_every must be 1 or more, not {games}, {batch_games}, {flush_every}"
+        )
     rule = rule if isinstance(rule, Rule) else make_rule("ppo", rule)
     pool = opponent if isinstance(opponent, OpponentPool) else None
     opposite = pool.draw if pool else (opponent or agent)
@@ -120,10 +125,12 @@ def self_play(
         if update < done:
             continue
         started = time.perf_counter()
-        # What was remembered since the last update depends on what was measured between; a resumed run lacks it.
+        # What is remembered depends on what was asked and measured before; a resumed run lacks it.
+        if update % flush_every == 0:
+            rule.learner.flush()
         for player in (agent, opponent):
             if isinstance(player, LanguageModelAgent | OpponentPool):
-                player.flush()
+                player.forget_games() if update % flush_every else player.flush()
         set_schedules(rule.learner, schedules or {}, first / games)
         episodes = _experience(
             rule, game, (agent, opposite), first, count, seed=seed, in_flight=in_flight, retries=retries

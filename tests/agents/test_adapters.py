@@ -253,6 +253,19 @@ def test_learning_changes_the_policy_and_leaves_what_snapshots_read(agent_of: Ma
     assert max_new_tokens > 1 or not known
 
 
+def test_snapshots_that_come_and_go_leave_what_others_read(agent_of: Maker) -> None:
+    """Every one that a full pool takes in once made all of them forget."""
+    agent = agent_of(max_new_tokens=1)
+    prompts = crowd(("two",))
+    before = agent.reply(prompts)
+    assert agent.adapters is not None
+    agent.adapters.delete("one")
+    agent.adapters.snapshot("three")
+    with tokens_read(agent) as read:
+        assert_same(agent.reply(prompts), before)
+    assert not read
+
+
 def test_a_name_that_comes_again_is_another_player(agent_of: Maker) -> None:
     agent = agent_of()
     prompts = crowd(("one",))

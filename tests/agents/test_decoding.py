@@ -329,6 +329,28 @@ def test_flush_forgets_everything(agent_of: Maker) -> None:
     assert stored_bytes(agent._decoder) == 0
 
 
+def test_what_is_said_at_once_outlives_the_games(agent_of: Maker) -> None:
+    agent = agent_of(max_new_tokens=1)
+    before = agent.reply(openings(3))
+    agent.forget_games()
+    assert not len(agent._decoder._slots)
+    with passes(agent) as shapes:
+        assert_same(agent.reply(openings(3)), before)
+    assert not shapes
+
+
+def test_no_more_than_half_of_the_memory_outlives_the_games(agent_of: Maker) -> None:
+    agent = agent_of(max_new_tokens=1)
+    agent.reply(openings(3))
+    first = sum(logp_V.nbytes for logp_V in agent._decoder._first.values())
+    agent._decoder.cache_bytes = 2 * first
+    agent.forget_games()
+    assert len(agent._decoder._first) == 3
+    agent._decoder.cache_bytes = 2 * first - 2
+    agent.forget_games()
+    assert not agent._decoder._first
+
+
 def test_a_model_left_in_training_mode_samples_without_dropout(
     tiny: LanguageModelAgent, build_model: Callable[[str, int], Any]
 ) -> None:

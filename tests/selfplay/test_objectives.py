@@ -20,7 +20,7 @@ from sparring.selfplay.imitation import Imitation
 from sparring.selfplay.pairs import Gap, Labelled, Pair, Rated, Weighted
 from sparring.selfplay.pool import OpponentPool
 from sparring.selfplay.preference import Preference, RelativeReward, SelfPlayPreference, UnpairedPreference
-from sparring.selfplay.reference import FrozenAdapter, FullCopy
+from sparring.selfplay.reference import FrozenAdapter, FullCopy, Remembering
 from sparring.selfplay.snapshots import AdapterSnapshots, CopySnapshots
 
 GAME = make("KuhnPoker-v0")
@@ -310,8 +310,9 @@ def test_a_reference_by_adapter_does_what_a_full_copy_does() -> None:
         add_lora(agent, r=4, seed=0)
         learner = Learner(agent, PolicyGradient(kl=1.0), lr=1e-2, anchor_every=2)
         if kind is FullCopy:
-            learner.reference = FullCopy(agent)
-        assert isinstance(learner.reference, kind)
+            learner.reference = Remembering(FullCopy(agent))
+        assert isinstance(learner.reference, Remembering)
+        assert isinstance(learner.reference.inner, kind)
         items = batch(agent)
         kls = [learner.update(items)["kl"] for _ in range(3)]
         found.append((weights(agent), kls))
