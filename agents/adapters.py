@@ -22,7 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from sparring.envs import near
 
 from .agent import Prompt, Reply
 from .language_model import LanguageModelAgent
@@ -290,6 +293,24 @@ def add_lora(
         adapters = Adapters(get_peft_model(agent.model, config))
     agent.wear(adapters)
     return adapters
+
+
+def check_targets(model: Any, targets: str | Sequence[str]) -> None:
+    """Raise ValueError if `add_lora` could not adapt these layers of a model, which is left as it is."""
+    from peft import LoraConfig
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    if targets == "all-linear":
+        return
+    layers = {name: module for name, module in model.named_modules() if name}
+    linear = {name.rpartition(".")[2] for name, module in layers.items() if isinstance(module, nn.Linear | Conv1D)}
+    for target in [targets] if isinstance(targets, str) else targets:
+        # A pattern stays one; of several names each must be somewhere, where PEFT is content with one of them.
+        config = LoraConfig(target_modules=target if isinstance(targets, str) else [target])
+        found = [module for name, module in layers.items() if check_target_module_exists(config, name)]
+        if not found or not all(isinstance(module, nn.Linear | Conv1D) for module in found):
+            why = "is no layer of this model" if not found else "is not a linear layer"
+            raise ValueError(f"LoRA target {target!r} {why}.{near(target, linear)}")
 
 
 def copy_agent(agent: LanguageModelAgent, name: str) -> LanguageModelAgent:

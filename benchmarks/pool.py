@@ -3,9 +3,10 @@
     python benchmarks/pool.py            # writes benchmarks/results/pool.{json,md}
     python benchmarks/pool.py --quick    # one repetition of fewer games, and writes nothing
 
-The policy plays both ways in one process, by turns: the same games, seats changed, everything forgotten before each
-repetition as it is after an update, and then one update of PPO from them. Seconds are CPU-seconds of one thread, so
-that what else the machine does counts little.
+The policy plays both ways in one process, by turns: the same games, seats changed, and one update of PPO from them,
+some generations in a row. Before the first one everything is forgotten, as it is after a checkpoint; over the others
+what the frozen opponents said is remembered, as it is in training. Seconds are CPU-seconds of one thread, so that what
+else the machine does counts little.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 SNAPSHOTS = 16
 LR = 1e-6
 """Of the updates: they cost what any would, and leave the policy as it was for the next repetition."""
+GENERATIONS = 4
+"""From one checkpoint to the next. By default there are a hundred, of which the first alone has everything to read."""
 STRENGTH = 0.002
 """Standard deviation of what each snapshot adds to the adapter: they differ, and still play."""
 
@@ -61,10 +64,12 @@ SETTINGS = (
 
 
 class Run(NamedTuple):
-    """One repetition of one arm."""
+    """One repetition of one arm: some generations in a row, the first with nothing remembered."""
 
+    first: float
+    """Seconds of playing the first generation."""
     seconds: float
-    """Of playing."""
+    """Of playing, all of them."""
     update: float
     """Seconds of learning from the games."""
     turns: int
@@ -99,7 +104,7 @@ def pools(agent: LanguageModelAgent) -> dict[str, OpponentPool]:
 def measure(
     game: Game[Any], agent: LanguageModelAgent, pool: OpponentPool, rule: Rule, games: int, repetition: int
 ) -> Run:
-    """Play and learn once; every repetition has games of its own, the same for both arms."""
+    """Play and learn; every repetition has games of its own, the same for both arms."""
     tokens = 0
 
     def count(_: Any, __: Any, given: dict[str, Any]) -> None:
@@ -107,15 +112,23 @@ def measure(
         tokens += int(given["attention_mask"][:, -given["input_ids"].shape[1] :].sum())
 
     agent.flush()
-    with agent.model.get_base_model().register_forward_pre_hook(count, with_kwargs=True):
+    played, learned, turns = [], 0.0, 0
+    hook = agent.model.get_base_model().register_forward_pre_hook(count, with_kwargs=True)
+    for generation in range(GENERATIONS):
+        agent.forget_games()
+        first = (repetition * GENERATIONS + generation) * games
         started = time.thread_time()
-        episodes = list(
-            play(game, (agent, pool.draw), games=games, first=repetition * games, in_flight=games, swap=True)
-        )
-        seconds = time.thread_time() - started
-    started = time.thread_time()
-    rule.learn(episodes)
-    return Run(seconds, time.thread_time() - started, sum(len(episode.turns) for episode in episodes), tokens)
+        episodes = list(play(game, (agent, pool.draw), games=games, first=first, in_flight=games, swap=True))
+        played.append(time.thread_time() - started)
+        turns += sum(len(episode.turns) for episode in episodes)
+        read = tokens
+        started = time.thread_time()
+        rule.learn(episodes)
+        learned += time.thread_time() - started
+        # Those of an update are the same ones for both arms.
+        tokens = read
+    hook.remove()
+    return Run(played[0], sum(played), learned, turns, tokens)
 
 
 def compare(setting: Setting, repetitions: int, warmed: dict[str, LanguageModelAgent]) -> dict[str, Any]:
@@ -135,10 +148,14 @@ def compare(setting: Setting, repetitions: int, warmed: dict[str, LanguageModelA
     one, many = runs["1"], runs[str(SNAPSHOTS)]
     pairs = list(zip(one, many, strict=True))
     ratios = [b.seconds / a.seconds for a, b in pairs]
+    firsts = [b.first / a.first for a, b in pairs]
     whole = [(b.seconds + b.update) / (a.seconds + a.update) for a, b in pairs]
     return {
         **setting._asdict(),
         "repetitions": repetitions,
+        "generations": GENERATIONS,
+        "first_ratio": statistics.median(firsts),
+        "first_ratios": [round(ratio, 3) for ratio in firsts],
         "ratio": statistics.median(ratios),
         "ratios": [round(ratio, 3) for ratio in ratios],
         "generation_ratio": statistics.median(whole),
@@ -156,25 +173,32 @@ def report(rows: list[dict[str, Any]]) -> str:
         "",
         "Made by `python benchmarks/pool.py`: a tiny model (width 128, 4 layers, LoRA of rank 16 on every linear",
         "layer) after a short warm start plays its own frozen adapters, one of them or sixteen, all games in flight",
-        "together. CPU-seconds of one thread, medians; both arms by turns in one process, nothing remembered from",
-        "before. A prompt that comes up in several games is read once a player, so where the prompts of a small game",
-        "repeat, sixteen players read more tokens than one does; the last column is the ratio of playing time a token.",
-        "A generation is the games and one update of PPO from them, which is what training against a pool costs.",
+        f"together, {GENERATIONS} generations in a row. A generation is the games and one update of PPO from them, as",
+        "in training against a pool. CPU-seconds of one thread, medians; both arms by turns in one process.",
+        "In the first generation nothing is remembered, as after a checkpoint (every hundredth update by default); a",
+        "prompt that comes up in several games is read once a player, so where the prompts of a small game repeat,",
+        "sixteen players read more tokens than one does. What they said to a prompt is then remembered, where replies",
+        "are one token. The last column is the ratio of playing time a token.",
         "",
-        "| game | tokens a reply | games | playing, 1 | 16 | ratio | range | generation, 1 | 16 | ratio | range | "
-        "tokens read | ratio a token |",
-        "|---" * 13 + "|",
+        "| game | tokens a reply | games | first: playing, ratio | range | playing, 1 | 16 | ratio | range | "
+        "generation, 1 | 16 | ratio | range | tokens read | ratio a token |",
+        "|---" * 15 + "|",
     ]
     for r in rows:
         one, many = r["seconds"]
         whole = [play + update for play, update in zip(r["seconds"], r["update_seconds"], strict=True)]
         lines.append(
-            f"| {r['game']} | {r['max_new_tokens']} | {r['games']} | {one:.2f} s | {many:.2f} s | {r['ratio']:.2f} | "
-            f"{min(r['ratios']):.2f}-{max(r['ratios']):.2f} | {whole[0]:.2f} s | {whole[1]:.2f} s | "
-            f"**{r['generation_ratio']:.2f}** | {min(r['generation_ratios']):.2f}-{max(r['generation_ratios']):.2f} | "
+            f"| {r['game']} | {r['max_new_tokens']} | {r['games']} | "
+            f"{r['first_ratio']:.2f} | {_range(r['first_ratios'])} | "
+            f"{one:.2f} s | {many:.2f} s | {r['ratio']:.2f} | {_range(r['ratios'])} | {whole[0]:.2f} s | "
+            f"{whole[1]:.2f} s | **{r['generation_ratio']:.2f}** | {_range(r['generation_ratios'])} | "
             f"x {r['tokens_ratio']:.2f} | {r['ratio'] / r['tokens_ratio']:.2f} |"
         )
     return "\n".join([*lines, ""])
+
+
+def _range(ratios: list[float]) -> str:
+    return f"{min(ratios):.2f}-{max(ratios):.2f}"
 
 
 def main() -> None:

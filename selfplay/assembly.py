@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sparring.agents import Agent, LanguageModelAgent, make_agent, settings_of, tiny_agent
+from sparring.agents import Agent, LanguageModelAgent, Picky, make_agent, settings_of, tiny_agent
 from sparring.agents.precision import compute_in
 from sparring.envs import Game, make, read_options
 
@@ -75,7 +76,18 @@ def make_player(settings: Settings, game: Game[Any]) -> LanguageModelAgent:
         raise ValueError(f"{settings.model!r} is no language model; --model takes tiny, a directory or a hub name")
     if settings.threads or player.model.num_parameters() < SMALL:
         torch.set_num_threads(settings.threads or 1)
+    if settings.lora:
+        from sparring.agents.adapters import check_targets
+
+        check_targets(player.model, _targets(settings))
     return player
+
+
+def _targets(settings: Settings) -> str | list[str]:
+    """Return the layers that adapters go on, as PEFT takes them."""
+    targets = settings.lora_targets
+    # A word by itself would be a pattern for the whole path of a layer.
+    return targets if targets == "all-linear" or not re.fullmatch(r"[\w.,]+", targets) else targets.split(",")
 
 
 def _make_tiny(settings: Settings, game: Game[Any]) -> LanguageModelAgent:
@@ -99,14 +111,8 @@ def adapt(settings: Settings, player: LanguageModelAgent) -> None:
     if settings.lora:
         from sparring.agents.adapters import add_lora
 
-        targets = settings.lora_targets
-        add_lora(
-            player,
-            r=settings.lora,
-            alpha=settings.lora_alpha or 2 * settings.lora,
-            targets=targets.split(",") if "," in targets else targets,
-            seed=settings.seed,
-        )
+        alpha = settings.lora_alpha or 2 * settings.lora
+        add_lora(player, r=settings.lora, alpha=alpha, targets=_targets(settings), seed=settings.seed)
     if settings.mixed_precision == "bf16":
         compute_in(player.model, torch.bfloat16)
 
@@ -258,14 +264,33 @@ def make_opponent(settings: Settings, player: LanguageModelAgent) -> Agent | Opp
     )
 
 
-def make_ratings(settings: Settings, game: Game[Any], pool: OpponentPool | None, folder: Path) -> RunRatings | None:
+def make_anchors(settings: Settings) -> list[Agent]:
+    """Return the fixed players that ratings are tied to, if any. Raises ValueError where two have one name."""
+    anchors = [_make_fixed(name, settings) for name in settings.rate_anchors if settings.rate_pairs]
+    names = [anchor.name for anchor in anchors]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"rate_anchors has {min(twice)} twice: name each player once")
+    return anchors
+
+
+def check_opponents(game: Game[Any], opponent: Agent | OpponentPool | None, anchors: Sequence[Agent]) -> None:
+    """Raise ValueError if somebody who is to be played against cannot play the game."""
+    opposite = opponent.fixed if isinstance(opponent, OpponentPool) else (opponent,)
+    for agent in (*opposite, *anchors):
+        if isinstance(agent, Picky) and (why := agent.refusal(game)):
+            raise ValueError(f"{agent.name} cannot play {game.name}: {why}; name another player")
+
+
+def make_ratings(
+    settings: Settings, game: Game[Any], anchors: Sequence[Agent], pool: OpponentPool | None, folder: Path
+) -> RunRatings | None:
     """Return what rates the policy at its measures; None where no pairs are to be played for that."""
     if not settings.rate_pairs:
         return None
     return RunRatings(
         game,
         folder / "ratings.jsonl",
-        [_make_fixed(name, settings) for name in settings.rate_anchors],
+        anchors,
         pairs=settings.rate_pairs,
         seed=settings.seed,
         retries=settings.retries,

@@ -15,6 +15,8 @@ from sparring.envs import judge_of
 from .advantage import RoleBaseline
 from .assembly import (
     adapt,
+    check_opponents,
+    make_anchors,
     make_eval_game,
     make_game,
     make_guard,
@@ -78,6 +80,8 @@ class Run:
         self.player = make_player(settings, self.game)
         self.opponent = make_opponent(settings, self.player)
         self.pool = self.opponent if isinstance(self.opponent, OpponentPool) else None
+        anchors = make_anchors(settings)
+        check_opponents(self.game, self.opponent, anchors)
         self.guard = make_guard(settings)
         eval_game = make_eval_game(settings, self.game)
         self.measure = make_measure(eval_game, settings.measure, samples=settings.samples, seed=settings.seed)
@@ -101,7 +105,7 @@ class Run:
             about=about,
             transcripts=settings.transcripts,
             payoffs=self.pool.payoffs if self.pool else None,
-            ratings=make_ratings(settings, self.game, self.pool, self.folder.path),
+            ratings=make_ratings(settings, self.game, anchors, self.pool, self.folder.path),
         )
         self.checkpoint = self._find_checkpoint() if self.resumed else None
         self.state: RunState | None = None

@@ -107,7 +107,7 @@ class Settings:
     warm_lr: float = setting(3e-3, "learning rate of the warm start")
     lora: int = setting(0, "rank of LoRA adapters on a frozen base; 0 trains all weights")
     lora_alpha: float | None = setting(None, "scale of LoRA; twice the rank if not given")
-    lora_targets: str = setting("all-linear", "modules that get adapters: all-linear, or names with commas")
+    lora_targets: str = setting("all-linear", "layers that get adapters: all-linear, names with commas, or a pattern")
     hidden: int = setting(64, "width of the tiny model")
     layers: int = setting(2, "depth of the tiny model")
     heads: int = setting(4, "attention heads of the tiny model")

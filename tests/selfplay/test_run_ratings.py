@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -167,3 +168,41 @@ def test_a_run_writes_its_rating_with_its_interval_and_resumes_to_the_same(tmp_p
 def test_settings_that_cannot_work_are_refused(given: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check(Settings(**given))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"rate_pairs": 3, "rate_anchors": ["random", "random"]}, "rate_anchors has random twice: name each"),
+        ({"rate_pairs": 3, "rate_anchors": ["nowhere/here"]}, "nowhere/here"),
+        ({"rate_pairs": 3, "rate_anchors": ["optimal"]}, "optimal cannot play ConnectFour-v0: .*; name another"),
+        ({"opponent": "optimal"}, "optimal cannot play ConnectFour-v0: .*; name another"),
+        (
+            {"opponent": "pool", "pool_mix": ["fixed=1"], "pool_fixed": ["optimal"]},
+            "optimal cannot play ConnectFour-v0: .*; name another",
+        ),
+        ({"lora": 4, "lora_targets": "foo"}, "LoRA target 'foo' is no layer of this model. Known: .*q_proj"),
+        ({"lora": 4, "lora_targets": "q_proj,v_pro"}, "LoRA target 'v_pro' is no layer .* Did you mean 'v_proj'?"),
+        ({"lora": 4, "lora_targets": "embed_tokens"}, "LoRA target 'embed_tokens' is not a linear layer"),
+        ({"lora": 4, "lora_targets": ".*nope"}, r"LoRA target '\.\*nope' is no layer of this model"),
+    ],
+)
+def test_what_only_the_parts_of_a_run_can_tell_is_refused_before_there_is_a_folder(
+    given: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    """These once left a folder behind, which the next try then found taken."""
+    with pytest.raises((ValueError, OSError), match=message):
+        Run(Settings(game="ConnectFour-v0", hidden=16, out=str(tmp_path / "run"), **given))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.")  # of PEFT, on transformers
+@pytest.mark.parametrize("targets", ["q_proj", "q_proj,v_proj", r".*_proj", "all-linear"])
+def test_layers_that_are_there_are_taken(targets: str, tmp_path: Path) -> None:
+    run = Run(
+        Settings(hidden=16, lora=2, lora_targets=targets, warm_steps=0, games=2, batch_games=2, out=str(tmp_path))
+    )
+    list(run.learn())
+    assert run.player.adapters is not None
+    named = {name.split(".")[-3] for name in run.player.adapters.tensors()}
+    assert {"q_proj": len(named) == 1, "q_proj,v_proj": len(named) == 2}.get(targets, len(named) > 2)
