@@ -277,7 +277,6 @@ def _read_replies(
     longer = [i for i, (_, ids) in enumerate(replies) if len(ids) > 1]
     if not longer:
         return first_PV[owner]
-    parts = [first_PV[owner[i]][None] for i in range(len(replies))]
     rest = [replies[i][1][:-1] for i in longer]
     keep = max(map(len, rest))
     if can_cut(model):
@@ -286,6 +285,13 @@ def _read_replies(
     else:
         whole = [prompts[owner[i]] + ids for i, ids in zip(longer, rest, strict=True)]
         after_BCV = Context(model, [(EMPTY, 0)] * len(longer)).read_last(whole, keep)
-    for row, i in enumerate(longer):
-        parts[i] = torch.cat([parts[i], after_BCV[row, keep - len(rest[row]) :]])
-    return torch.cat(parts)
+    # All rows at once: the backward pass of a row by itself would fill zeros as large as all of them.
+    row_M = [row for row, ids in enumerate(rest) for _ in ids]
+    column_M = [keep - n for ids in rest for n in range(len(ids), 0, -1)]
+    after_MV = after_BCV[row_M, column_M]
+    place_N: list[int] = []
+    read = len(replies)
+    for i, (_, ids) in enumerate(replies):
+        place_N += [i, *range(read, read + len(ids) - 1)]
+        read += len(ids) - 1
+    return torch.cat([first_PV[owner], after_MV])[place_N]

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from sparring.agents import Reply
+from sparring.envs import make
 from sparring.envs.tasks import Task
 
 from .answering import Desk
@@ -32,12 +34,18 @@ from .evolve_assembly import (
 )
 from .evolve_guard import loop_guard
 from .gate import Gate
+from .play_method import random_play
 from .prover_critic import between, shown
 from .runs import free_folder, strict, write_whole
 from .self_instruct import SelfInstruct
 from .self_training import SelfTraining, imitation_steps, seed_data
 from .settings import setting
 from .skills import Curriculum, read_skill
+
+SHOWN = 256
+"""Games of random play that a tiny model learns a game's words from."""
+WARM_SEED = 1 << 32
+"""Added to the seed for them, so that they are not the games that are trained on."""
 
 
 @dataclass
@@ -103,7 +111,7 @@ class EvolveSettings:
     dtype: str = setting("float32", "of a loaded model")
     thinking: bool | None = setting(None, "of a loaded chat model: whether its template asks it to think first")
     lora: int = setting(0, "rank of LoRA adapters on a frozen base; 0 trains all weights")
-    batch_tokens: int = setting(1 << 15, "most prompt tokens in one forward pass; it does not change the update")
+    batch_tokens: int = setting(1 << 15, "most tokens of prompts, or of replies, in one forward pass")
     gradient_checkpointing: bool = setting(False, "recompute activations: less memory, more time")
     out: str | None = setting(None, "run folder; a new one below runs/ if not given")
     resume: str | None = setting(None, "run folder to go on with")
@@ -182,11 +190,22 @@ class EvolveRun:
             if isinstance(method, SelfInstruct):
                 self.archive.add(method.demonstrations(self.agent, self.curriculum.families, seed=s.seed))
                 steps = method.imitation(self.archive, s.seed, s.seed_steps)
-        if "critic" in self.methods and s.model == "tiny":
-            # Not kept: the verdicts are random, and later generations must not imitate them again.
-            replies = shown(self.agent, make_critics(s, self.curriculum), tasks, seed=s.seed)
+        if s.model == "tiny" and (replies := self._words(tasks)):
             steps = between(steps, replies, seed=s.seed, batch=s.batch)
         return steps
+
+    def _words(self, tasks: Sequence[Task]) -> list[Reply]:
+        """Return what a model that was made from nothing learns the words of games from.
+
+        Not kept: moves and verdicts are random, and later generations must not imitate them again.
+        """
+        s = self.settings
+        replies: list[Reply] = []
+        if "critic" in self.methods:
+            replies += shown(self.agent, make_critics(s, self.curriculum), tasks, seed=s.seed)
+        if "self-play" in self.methods:
+            replies += random_play(self.agent, make(s.game), games=SHOWN, seed=s.seed + WARM_SEED)
+        return replies
 
     def evolve(self) -> Iterator[GenerationReport]:
         """Run the loop; yields each generation once it is written down. A run that the guard stopped does not go on."""

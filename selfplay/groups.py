@@ -86,30 +86,40 @@ MOST_SHORTER = 1 / 32
 """How much shorter than the longest a prompt may be in a large batch."""
 WORTH_A_CALL = 2048
 """Tokens that are worth a forward pass of their own."""
+OF_THE_PROMPT = 1 / 8
+"""What a reply of several tokens takes for each token of its prompt, which it attends to in a copy of its own."""
 
 
 def batches(rows: Iterable[AnyRow], batch_tokens: int, *, whole: bool = False) -> Iterator[list[AnyRow]]:
-    """Split rows into batches of about `batch_tokens` prompt tokens; equal prompts stay together.
+    """Split rows into batches of about `batch_tokens` prompt tokens, and of as many of replies beyond their first.
 
     Prompts of like length go together, and a batch ends where padding begins to be a waste, so that little of it is
-    padding. With `whole` prompts are read once a reply, and counted so.
+    padding. Equal prompts stay together unless they have too many replies. With `whole` prompts are read once a reply,
+    and counted so.
     """
     batch: list[AnyRow] = []
     read: set[tuple[Ids, Ids]] = set()
-    longest = 0
+    replied: set[tuple[Ids, Ids]] = set()
+    longest, widest = 0, 0.0
     for row in sorted(rows, key=_length, reverse=True):
         prompt = row.replies[0].prompt_ids
-        new = {(prompt, reply.ids if whole else ()) for reply in row.replies} - read
+        reading = {(prompt, reply.ids if whole else ()) for reply in row.replies}
         length = len(prompt) + max(len(reply.ids) for reply in row.replies)
         longest = max(longest, length)
-        columns = (len(read) + len(new)) * longest
+        columns = (len(read) + len(reading - read)) * longest
         # The shortest stands for all that follow. In a small batch it is the call that costs, not its columns.
         is_waste = length < (1 - MOST_SHORTER) * longest and columns > WORTH_A_CALL
-        if batch and new and (columns > batch_tokens or is_waste):
+        is_full = not reading <= read and (columns > batch_tokens or is_waste)
+        replying = set() if whole else {(prompt, reply.ids) for reply in row.replies if len(reply.ids) > 1}
+        width = max((len(ids) - 1 + OF_THE_PROMPT * len(prompt) for _, ids in replying), default=0.0)
+        widest = max(widest, width)
+        is_full |= not replying <= replied and (len(replied) + len(replying - replied)) * widest > batch_tokens
+        if batch and is_full:
             yield batch
-            batch, read, longest = [], set(), length
+            batch, read, replied, longest, widest = [], set(), set(), length, width
         batch.append(row)
-        read |= new
+        read |= reading
+        replied |= replying
     if batch:
         yield batch
 

@@ -117,7 +117,7 @@ class Learner:
             betas: of AdamW. The first is 0 because in self-play momentum turns rotation into growing cycles.
             weight_decay: of AdamW.
             ema_decay: an update, of the average of the policy's weights that `averaged` gives; 0 keeps none.
-            batch_tokens: most prompt tokens in one forward pass; it does not change the update.
+            batch_tokens: most tokens of prompts, or of replies, in one forward pass; it does not change the update.
             gradient_checkpointing: compute activations again in the backward pass instead of keeping them; it does not
                 change the update, but prompts are then read once a reply. A separate critic's are kept.
             seed: of the shuffling.

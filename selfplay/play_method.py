@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from sparring.agents import LanguageModelAgent, RandomAgent, Reply
 from sparring.envs import Ending, Game
 
 from .advantage import RoleBaseline
 from .episode import Episode, counted
 from .evolve import Experience, Round
 from .learner import Learner, Report
+from .pairs import demonstrations
 from .play import play
 from .reading import Tally
 from .rules import Rule
@@ -86,6 +88,15 @@ class SelfPlay:
         self._played = state["played"]
         if self.baseline is not None:
             self.baseline.load_state_dict(state["baseline"])
+
+
+def random_play(agent: LanguageModelAgent, game: Game[Any], *, games: int, seed: int) -> list[Reply]:
+    """Return the moves of random legal play as `agent` would say them.
+
+    From them a model that was made from nothing learns the words of a game, and nothing of what is good in it.
+    """
+    teacher = RandomAgent()
+    return list(demonstrations(agent, play(game, (teacher, teacher), games=games, seed=seed), player=0))
 
 
 def _tell(told: Tally, episodes: Iterable[Episode]) -> None:

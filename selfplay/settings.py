@@ -116,7 +116,7 @@ class Settings:
     max_new_tokens: int | None = setting(None, "most tokens of a reply; the model's own setting if not given")
     retries: int = setting(0, "illegal replies that may be taken back in a turn; 0 forfeits at once")
     in_flight: int = setting(1024, "games played at once; it does not change the games")
-    batch_tokens: int = setting(32_768, "most prompt tokens in one forward pass; it does not change the update")
+    batch_tokens: int = setting(32_768, "most tokens of prompts, or of replies, in a pass; the update is the same")
     device: str | None = setting(None, "cpu, cuda, ...; a GPU for a loaded model if there is one")
     dtype: str = setting("float32", "of a loaded model; at small learning rates bfloat16 rounds updates away")
     attn_implementation: str | None = setting(None, "of a loaded model, for instance sdpa or flash_attention_2")

@@ -99,6 +99,14 @@ def test_a_run_that_is_left_and_taken_up_again_ends_the_same(method: str, keep: 
     assert weights[0] == weights[1]
 
 
+def test_self_play_begins_with_the_words_of_its_game(tmp_path: Path) -> None:
+    """A tiny model once began without: every reply was illegal, another one, and as long as may be."""
+    settings = replace(SHORT, method=["self-play"], seed_steps=150, batch=64, games=64, generations=1, guard="none")
+    run(replace(settings, out=str(tmp_path / "run")))
+    (_, played) = generations(tmp_path / "run")
+    assert played["metrics"]["forfeits"] < 0.25
+
+
 @torch.no_grad()
 def overflow(learner: Learner) -> dict[str, float]:
     """What the model computes is no longer finite."""

@@ -125,7 +125,7 @@ def test_an_unknown_name_suggests_the_near_one(arguments: tuple[str, ...], meant
 
 def test_it_trains(name: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    done = script("train.py", "--game", name, "--games", "400", "--seed", "0", "--out", str(out))
+    done = script("train.py", "--game", name, "--games", "400", "--warm_steps", "20", "--seed", "0", "--out", str(out))
     assert done.returncode == 0, done.stderr
     summary = json.loads((out / "summary.json").read_text())
     assert summary["games"] >= 400

@@ -27,6 +27,12 @@ SHORT: dict[str, Any] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def few_games_a_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where strength is measured by matches, which would take most of the time."""
+    monkeypatch.setattr("sparring.selfplay.run.make_measure", partial(make_measure, games=4))
+
+
 def shortened(recipe: Path, **changes: Any) -> Settings:
     """The settings of a recipe, with fewer games; what it does not set stays at the defaults."""
     found = yaml.safe_load(recipe.read_text(encoding="utf-8"))
@@ -77,11 +83,8 @@ def test_a_hub_models_recipe_runs_with_a_model_of_its_shape(recipe: Path, tmp_pa
     assert lines[-1]["mismatch"] < 0.5  # bfloat16; in float32 it is below 1e-4
 
 
-def test_the_hub_models_debate_runs_with_models_of_their_shapes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_hub_models_debate_runs_with_models_of_their_shapes(tmp_path: Path) -> None:
     """Branches of speeches, a judge by odds asked twice, another for evaluation; only fewer games, and small models."""
-    monkeypatch.setattr("sparring.selfplay.run.make_measure", partial(make_measure, games=4))
     recipe = next(r for r in RECIPES if r.stem == "debate_hub")
     found = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     game = make("Debate-v0", **read_options(found["options"]))

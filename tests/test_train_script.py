@@ -1,14 +1,17 @@
 """scripts/train.py as its users meet it: what it writes, what it refuses, what an interrupt leaves."""
 
+import gc
 import importlib.util
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
@@ -20,40 +23,57 @@ from sparring.selfplay import exploitability
 ROOT = Path(__file__).resolve().parent.parent
 SHORT = ("--games", "1024", "--batch_games", "256", "--measure_every", "2")
 QUICK = (*SHORT, "--warm_steps", "20")
-ENVIRONMENT = os.environ | {"COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = {"COLUMNS": "200", "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
 
 
-def train(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "scripts/train.py", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-
-
-@pytest.fixture
-def refuse(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Runs the script's `main` in this process, which spares it the imports, and returns what it says as it refuses."""
+def _load_script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("train_script", ROOT / "scripts" / "train.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    return script
 
-    def call(*arguments: str | Path) -> str:
-        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
+
+SCRIPT = _load_script()
+
+
+def train(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the script's `main` in this process, which spares it the imports, some five seconds."""
+    said, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(said), redirect_stderr(errors):
+        patch.chdir(ROOT)
+        patch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        # What is for a process of its own.
+        patch.setattr(signal, "signal", lambda *_: None)
+        patch.setattr(gc, "freeze", lambda: None)
+        patch.setattr(gc, "set_threshold", lambda _: None)
         try:
-            code = script.main()
+            code = SCRIPT.main()
         except SystemExit as error:  # of argparse
             code = error.code
-        assert code == 2
-        return capsys.readouterr().err
+    return subprocess.CompletedProcess([], code, said.getvalue(), errors.getvalue())
 
-    return call
+
+def train_apart(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the script as its users do."""
+    command = [sys.executable, "scripts/train.py", *map(str, arguments)]
+    environment = os.environ | ENVIRONMENT
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def refuse(*arguments: str | Path) -> str:
+    """Return what the script says as it refuses."""
+    done = train(*arguments)
+    assert done.returncode == 2
+    return done.stderr
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short run."""
     out = tmp_path_factory.mktemp("runs") / "kuhn"
-    done = train(*QUICK, "--seed", "3", "--out", out)
+    done = train_apart(*QUICK, "--seed", "3", "--out", out)
     assert done.returncode == 0, done.stderr
     assert "nashconv" in done.stdout
     return out
@@ -146,9 +166,7 @@ def test_a_run_is_not_overwritten(run: Path) -> None:
         (["stray"], "'stray' belongs to no flag"),
     ],
 )
-def test_bad_settings_end_at_once_and_name_the_remedy(
-    arguments: list[str], said: str, tmp_path: Path, refuse: Callable[..., str]
-) -> None:
+def test_bad_settings_end_at_once_and_name_the_remedy(arguments: list[str], said: str, tmp_path: Path) -> None:
     assert said in refuse(*arguments, "--out", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -164,20 +182,18 @@ def test_bad_settings_end_at_once_and_name_the_remedy(
         (["games"], "is not a YAML file of settings"),
     ],
 )
-def test_what_is_wrong_in_a_config_file_is_named(
-    settings: object, said: str, tmp_path: Path, refuse: Callable[..., str]
-) -> None:
+def test_what_is_wrong_in_a_config_file_is_named(settings: object, said: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(settings))
     assert said in refuse(f"--config={tmp_path / 'c.yaml'}")
 
 
 def test_a_refusal_is_one_line_and_no_traceback(tmp_path: Path) -> None:
-    done = train("--games", "0", "--out", tmp_path / "run")
+    done = train_apart("--games", "0", "--out", tmp_path / "run")
     assert done.returncode == 2
     assert done.stderr == "train.py: games must be 1 or more, not 0\n"
 
 
-def test_recipes_are_configs_that_can_be_read(refuse: Callable[..., str]) -> None:
+def test_recipes_are_configs_that_can_be_read() -> None:
     recipes = sorted((ROOT / "scripts" / "recipes").glob("*.yaml"))
     assert {"kuhn", "kuhn_dpo", "kuhn_ppo", "leduc", "qwen_lora", "tictactoe", "tictactoe_pool"} <= {
         r.stem for r in recipes
@@ -188,7 +204,9 @@ def test_recipes_are_configs_that_can_be_read(refuse: Callable[..., str]) -> Non
 def test_an_interrupt_leaves_a_model_that_loads(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "scripts/train.py", "--games", "10000000", "--warm_steps", "5", "--out", str(out)]
-    running = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    running = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
     while running.poll() is None and not (out / "metrics.jsonl").exists():
         time.sleep(0.1)
     running.send_signal(signal.SIGINT)
@@ -302,8 +320,6 @@ def test_a_model_that_breaks_without_a_guard_ends_with_a_message_and_a_summary(t
     assert not (tmp_path / "run" / "model").exists()
 
 
-def test_a_model_that_is_broken_from_the_start_is_refused_with_a_message(
-    tmp_path: Path, refuse: Callable[..., str]
-) -> None:
+def test_a_model_that_is_broken_from_the_start_is_refused_with_a_message(tmp_path: Path) -> None:
     said = refuse(*TINY, "--warm_steps", "0", "--temperature", "1e-40", "--out", tmp_path / "run")
     assert "not finite" in said

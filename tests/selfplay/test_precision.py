@@ -249,3 +249,18 @@ def test_a_small_batch_is_not_cut() -> None:
     many = [Wanted(Reply(text="", prompt_ids=(n,) * (100 + n), ids=(2,))) for n in range(60)]
     assert [len(batch) for batch in batches(many, 1 << 15)] == [12, 13, 15, 17, 3]
     assert sorted(row.reply.prompt_ids[0] for batch in batches(many, 1 << 15) for row in batch) == list(range(60))
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_many_long_replies_to_few_prompts_are_several_batches(whole: bool) -> None:
+    """They were one batch whatever their number, which is what a policy that knows no moves yet replies."""
+    rows = [Wanted(Reply(text="", prompt_ids=(n % 3,) * 80, ids=(n,) * 21)) for n in range(300)]
+    rows += [Wanted(Reply(text="", prompt_ids=(n % 3,) * 80, ids=(n,))) for n in range(300)]
+    found = list(batches(rows, 3000, whole=whole))
+    assert sorted(row.reply.ids for batch in found for row in batch) == sorted(row.reply.ids for row in rows)
+    longer = [sum(len(row.reply.ids) > 1 for row in batch) for batch in found]
+    # Twenty tokens and an eighth of the prompt's, or all of prompt and reply.
+    assert max(longer) == (3000 // 101 if whole else 3000 // 30)
+    assert len(found) <= (21 if whole else 5)
+    # What is one token long costs nothing more than its prompt.
+    assert len(list(batches(rows[300:], 3000))) == 1
