@@ -201,7 +201,13 @@ class SelfTraining:
                 yield step(Preference("sigmoid", beta=0.5, nll=1.0), pairs)
         else:
             yield from imitation_steps(
-                round.archive, round.seed, self.steps, self.batch, since=0 if self.accumulates else before
+                round.archive,
+                round.seed,
+                self.steps,
+                self.batch,
+                since=0 if self.accumulates else before,
+                # What a proposer said in a run of several methods is another method's.
+                role="solver",
             )
 
     def _paid(self, groups: Groups) -> Iterator[Sample]:
