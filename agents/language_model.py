@@ -7,7 +7,7 @@ top-p, which would make the sampler's log-probabilities other than the learner's
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from operator import attrgetter
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MAX_REMEMBERED = 1 << 21
 """Prompt tokens that are kept, some 100 MB, before the memory is emptied."""
+REMEMBERED = 4
+"""Tokens that are remembered at once for one that is computed at once, which takes far more memory."""
 MAX_MOVES = 1 << 16
 """Moves whose ids are kept."""
 _player = attrgetter("player")
@@ -77,7 +79,8 @@ class LanguageModelAgent:
             stop: strings that end a reply; None takes the model's generation config, or else none.
             chat_template_kwargs: passed to the chat template, for instance `{"enable_thinking": False}`.
             cache_bytes: memory for key-value caches kept across turns; 0 keeps none.
-            batch_tokens: most prompt tokens computed in one forward pass.
+            batch_tokens: most prompt tokens computed in one forward pass; of replies that part, four times as many
+                tokens are remembered at once.
 
         Raises ValueError if a number is out of range, the model names no end token, or it cannot read on from a cache.
         """
@@ -274,7 +277,7 @@ class LanguageModelAgent:
         for row, prompt in enumerate(prompts):
             rows_of.setdefault(Asked(prompt.player, self.encode(prompt.messages)), []).append(row)
         replies: dict[int, Reply] = {}
-        for batch in self._batches(list(rows_of)):
+        for batch in self._batches({asked: len(rows) for asked, rows in rows_of.items()}):
             batch.sort(key=_player)
             rows = [row for asked in batch for row in rows_of[asked]]
             beam_N = np.repeat(np.arange(len(batch)), [len(rows_of[asked]) for asked in batch])
@@ -308,7 +311,7 @@ class LanguageModelAgent:
         known: dict[tuple[Asked, str], float] = {}
         for player, group in groupby(sorted(moves, key=_player), key=_player):
             with self.playing(player):
-                for batch in self._batches(list(group)):
+                for batch in self._batches(dict.fromkeys(group, 0)):
                     known |= self._odds(batch, moves)
         return [np.array([known[asked, m] for m in p.legal or ()]) for asked, p in zip(keys, prompts, strict=True)]
 
@@ -333,14 +336,22 @@ class LanguageModelAgent:
         starts = np.cumsum([0, *(len(ids) for _, ids in replies[:-1])])
         return np.asarray(np.add.reduceat(logp_N.cpu().numpy(), starts))
 
-    def _batches(self, distinct: list[Asked]) -> Iterator[list[Asked]]:
-        """Split prompts into batches of at most `batch_tokens`, prompts of like length together."""
+    def _batches(self, rows: Mapping[Asked, int]) -> Iterator[list[Asked]]:
+        """Split distinct prompts into batches of at most `batch_tokens`, prompts of like length together.
+
+        `rows` says how many replies each is to get. Where a reply is longer than one token, each may go its own way and
+        then remembers all that it has read, for which a batch has room for `REMEMBERED` times as many tokens.
+        """
         batch: list[Asked] = []
-        for asked in sorted(distinct, key=lambda asked: len(asked.ids), reverse=True):
-            if batch and (len(batch) + 1) * len(batch[0].ids) > self.batch_tokens:
+        held = 0
+        for asked in sorted(rows, key=lambda asked: len(asked.ids), reverse=True):
+            more = rows[asked] * (len(asked.ids) + self.max_new_tokens) if self.max_new_tokens > 1 else 0
+            is_full = held + more > REMEMBERED * self.batch_tokens
+            if batch and ((len(batch) + 1) * len(batch[0].ids) > self.batch_tokens or is_full):
                 yield batch
-                batch = []
+                batch, held = [], 0
             batch.append(asked)
+            held += more
         if batch:
             yield batch
 

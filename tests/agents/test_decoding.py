@@ -23,6 +23,7 @@ from scipy.stats import chisquare
 from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, mix, tiny_agent, uniform
 from sparring.agents import decoding as decoding_module
 from sparring.agents.decoding import Decoder, _inverse_cdf
+from sparring.agents.language_model import REMEMBERED
 from sparring.agents.prefix import Past, common_length
 from sparring.envs import make
 
@@ -191,6 +192,24 @@ def test_batch_tokens_bounds_a_forward_pass(agent_of: Maker) -> None:
     longest = max(len(agent.encode(p.messages)) for p in crowd())
     assert longest < 300
     assert max(rows * columns for rows, columns in shapes) <= 300
+
+
+def test_batch_tokens_bounds_what_parting_replies_remember(agent_of: Maker) -> None:
+    """The samples of a prompt were not counted: thousands of answers of a large model would have been one batch."""
+    prompts = [user(f"{RULES} You are number {n % 8}.", slot=(n, 0), noise=n) for n in range(64)]
+    longest = max(len(agent_of().encode(p.messages)) for p in prompts)
+    most = 17 * (longest + 6)
+    agent = agent_of(max_new_tokens=6, batch_tokens=-(-most // REMEMBERED))
+    with passes(agent) as shapes:
+        replies = agent.reply(prompts)
+    # Two prompts of eight rows each, and a third would be too many.
+    assert 8 < max(rows for rows, _ in shapes) <= 17
+    assert_same(replies, agent_of(max_new_tokens=6).reply(prompts))
+    # A reply of one token remembers nothing of its own.
+    at_once = agent_of(max_new_tokens=1, batch_tokens=8 * longest)
+    with passes(at_once) as shapes:
+        at_once.reply(prompts)
+    assert max(rows for rows, _ in shapes) == 8
 
 
 def test_nobody_asks_nobody_answers(agent_of: Maker) -> None:

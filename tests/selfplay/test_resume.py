@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from sparring.selfplay import recorder
 from sparring.selfplay.run import Run
 from sparring.selfplay.settings import Settings
 
@@ -138,13 +137,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "kto": {"update": "kto", "beta": 0.3, "momentum": 0.9, "ema_decay": 0.7, "guard": "none"},
     "match": {"measure": "match", "update": "reinforce", "retries": 1, "max_new_tokens": 3},
 }
-
-
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes as long as training, and pictures are compared with nothing."""
-    for name in ("plot_curves", "plot_all"):
-        monkeypatch.setattr(recorder, name, lambda *_, **__: None)
 
 
 def train(settings: Settings, updates: int | None = None) -> list[str]:

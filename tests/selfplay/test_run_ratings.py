@@ -113,6 +113,7 @@ def test_forfeits_count_and_a_player_that_is_gone_does_not(tmp_path: Path) -> No
     assert math.isnan(gone["rating"])
 
 
+@pytest.mark.pictures
 def test_a_run_writes_its_rating_with_its_interval_and_resumes_to_the_same(tmp_path: Path) -> None:
     def settings(name: str) -> Settings:
         return Settings(

