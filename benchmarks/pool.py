@@ -38,7 +38,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 SNAPSHOTS = 16
 LR = 1e-6
 """Of the updates: they cost what any would, and leave the policy as it was for the next repetition."""
-GENERATIONS = 4
+GENERATIONS = 3
 """From one checkpoint to the next. By default there are a hundred, of which the first alone has everything to read."""
 STRENGTH = 0.002
 """Standard deviation of what each snapshot adds to the adapter: they differ, and still play."""
