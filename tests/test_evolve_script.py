@@ -24,10 +24,10 @@ from sparring.selfplay.evolve_checks import RANGES
 from sparring.selfplay.evolve_run import METHODS, EvolveRun, EvolveSettings
 from sparring.selfplay.learner import Learner
 from sparring.selfplay.self_training import SelfTraining
-from sparring.selfplay.skills import Curriculum
+from sparring.selfplay.skills import Curriculum, read_skill
 
 RECIPES = sorted((Path(__file__).parent.parent / "scripts" / "recipes" / "evolve").glob("*.yaml"))
-ALL_DRAWN = 0
+ALL_DRAWN = 4
 """A seed of whose first five generations each is another method's."""
 SHORT = EvolveSettings(
     skills=["arithmetic-0", "copy-0"],
@@ -439,7 +439,7 @@ def test_adapters_begin_as_they_do_in_training(tmp_path: Path) -> None:
     maker = tiny_agent(make("SingleTask-v0"), hidden=16, layers=1, heads=2, corpus_games=20)
     maker.save_pretrained(tmp_path / "model")
     settings = EvolveSettings(model=str(tmp_path / "model"), lora=4)
-    players = [make_player(replace(settings, seed=seed), Curriculum([])) for seed in (0, 0, 1)]
+    players = [make_player(replace(settings, seed=seed), Curriculum([read_skill("copy-0")])) for seed in (0, 0, 1)]
     first = [[p for name, p in player.model.named_parameters() if "lora_A" in name] for player in players]
     assert all(one.equal(other) for one, other in zip(first[0], first[1], strict=True))
     assert not any(one.equal(other) for one, other in zip(first[0], first[2], strict=True))
