@@ -125,8 +125,8 @@ class SelfTraining:
             raise ValueError(f"learn='reinforce' is paid by keep='verifier' or 'majority', not {self.keep!r}")
         if self.learn == "reinforce" and self.restart:
             raise ValueError(
-                "learn='reinforce' learns from the present policy's answers, which restart would teach to the first one: "
-                "leave restart out"
+                "learn='reinforce' is of the present policy's own answers, and restart would teach them to the first "
+                "policy: leave restart out"
             )
         if self.learn == "prefer" and self.keep != "majority":
             raise ValueError(f"learn='prefer' learns from votes: take keep='majority', not {self.keep!r}")

@@ -189,7 +189,7 @@ def check_file(path: Path, *, of: type[Any] = Settings, strings: bool = True) ->
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} is not a YAML file of settings")
     # Not the types of `fields`, which a parser of command lines replaces by classes.

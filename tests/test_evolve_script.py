@@ -222,7 +222,7 @@ def test_what_ends_a_run_leaves_the_last_policy_that_was_let_in(
     capsys: pytest.CaptureFixture[str],
     script: Any,
 ) -> None:
-    """After Ctrl-C in the second generation model/ was its half-trained candidate, and after an error there was none."""
+    """After Ctrl-C in the second generation model/ was half its candidate, and after an error there was none."""
     gather = SelfTraining.gather
 
     def ends(learner: Learner) -> dict[str, float]:
@@ -371,7 +371,7 @@ def test_bad_input_is_refused_in_words(given: dict[str, Any], message: str, tmp_
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", [name for name in RANGES])
+@pytest.mark.parametrize("name", RANGES)
 def test_a_number_below_its_range_is_refused_before_there_is_a_folder(name: str, tmp_path: Path) -> None:
     wrong = replace(SHORT, out=str(tmp_path / "run"), **{name: -1})
     with pytest.raises(ValueError, match=rf"^{name} must be .*, not -1$"):

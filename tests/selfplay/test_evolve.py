@@ -691,7 +691,7 @@ def test_ways_to_learn_that_do_not_go_together_are_refused(settings: dict[str, A
 
 
 def test_published_methods_are_settings(desk: Desk, curriculum: Curriculum) -> None:
-    """What each keeps of eight prompts to a policy that is right three times in four, what it learns from, and whence."""
+    """What each keeps of a policy that is right three times in four, what it learns by, and from which policy on."""
     agent = oracle(desk, curriculum, 0.25)
     found = {}
     for preset, settings in PRESETS.items():
@@ -700,7 +700,8 @@ def test_published_methods_are_settings(desk: Desk, curriculum: Curriculum) -> N
         gathered, learned = method.gather(here), Learned()
         for take in gathered.steps:
             take(learned)  # type: ignore[arg-type]
-        found[preset] = (gathered.funnel.came, gathered.restart, {kept.why for kept in here.archive.samples}, learned.by)
+        kept = {sample.why for sample in here.archive.samples}
+        found[preset] = (gathered.funnel.came, gathered.restart, kept, learned.by)
     assert found == {
         "star": (8 * 1, True, {"verifier"}, ["Imitation"] * 3),
         "rest-em": (8 * 8, True, {"verifier"}, ["Imitation"] * 3),
@@ -767,9 +768,7 @@ def test_ones_own_word_is_no_reward_where_it_says_nothing(desk: Desk, curriculum
         run(desk, curriculum, SelfImproving(prompts=8, samples=4, updates=1, assess="reward"), generations=1)
 
 
-def test_a_reward_of_ones_own_word_that_says_nothing_any_more_is_not_paid(
-    desk: Desk, curriculum: Curriculum
-) -> None:
+def test_ones_own_word_that_says_nothing_any_more_is_not_paid(desk: Desk, curriculum: Curriculum) -> None:
     """It was refused in whatever generation, which ended runs that had long begun."""
     keys = {desk.prompt(t): t.key for t in curriculum.draw(ADD, 16, stream=TRAIN, number=1 << 8)}
     agent: Any = ScriptedAgent(lambda p: keys[p.text] if p.noise % 2 else "x")
@@ -938,13 +937,13 @@ def test_steps_imitate_answers_and_now_and_then_proposals_of_all_that_the_archiv
 
 def test_the_band_drops_what_is_always_or_never_solved(curriculum: Curriculum, desk: Desk) -> None:
     proposals = ["0 + 0", "3 + 5", "2 + 7", "4 + 4", "9 + 5", "8 + 7"]
-    method, found, here = instructed(curriculum, desk, proposals, band=(0.4, 0.6))
+    method, found, here = instructed(curriculum, desk, proposals, band=(0.3, 0.7))
     tasks = [make_family("arithmetic").propose(text, 0) for text in proposals]
     asked = desk.ask(here.agent, tasks, samples=8, seed=here.seed + 17)
     solved = {task.data[0]: np.mean([a.is_right for a in group]) for task, group in zip(tasks, asked, strict=True)}
     # "0" is right for 0 + 0 whatever the noise says, so its solver never fails.
     assert solved["0 + 0"] == 1
-    within = [text for text, share in solved.items() if 0.4 <= share <= 0.6]
+    within = [text for text, share in solved.items() if 0.3 <= share <= 0.7]
     assert [task.data[0] for task in method.own] == within
     assert 0 < len(within) < 5
     assert found.funnel.dropped["the solver always or never succeeds"] == 6 - len(within)
