@@ -267,7 +267,7 @@ def test_preferences_are_held_to_the_policy_that_the_loop_begins_with(
 ) -> None:
     """The reference was the policy before it had imitated the labelled tasks, which knew nothing."""
     monkeypatch.setattr(SelfTraining, "_check_voting", lambda self, round: None)
-    settings = replace(SHORT, learn="prefer", keep="majority", threshold=0.0, gate_margin=None)
+    settings = replace(SHORT, learn="prefer", keep="majority", threshold=0.0, gate_margin=None, seed_steps=100)
     whole = EvolveRun(replace(settings, out=str(tmp_path / "whole")), say=lambda text: None)
     list(whole.prepare())
     assert whole.learner.reference is not None
