@@ -12,8 +12,11 @@ Settings come from the defaults, then from `--config FILE.yaml`, then from flags
 
 from __future__ import annotations
 
+import argparse
 import sys
-from typing import Any
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn
 
 import torch
 from rich.console import Console
@@ -21,24 +24,62 @@ from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 from trl import TrlParser
 
+from sparring.envs import near
 from sparring.selfplay.evolve import GenerationReport
 from sparring.selfplay.evolve_run import EvolveRun, EvolveSettings
+from sparring.selfplay.settings import check_file
 
 SMALL = 10_000_000
 """Parameters below which several threads only get into each other's way."""
 
 
+def number_or_none(word: str) -> float | None:
+    if word in ("none", "null"):
+        return None
+    try:
+        return float(word)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a number or none, not {word!r}") from None
+
+
+class Parser(TrlParser):  # type: ignore[misc]
+    """Reads settings as TRL's parser does, and refuses in a line, without all the flags before it."""
+
+    def __init__(self) -> None:
+        about = f"{__doc__.splitlines()[0]} --config FILE.yaml reads settings from a file; flags override it."
+        # Not the types of `fields`, which a parser replaces by classes.
+        optional = [name for name, kind in EvolveSettings.__annotations__.items() if kind == "float | None"]
+        super().__init__([EvolveSettings], description=about, allow_abbrev=False)
+        for action in self._actions:
+            if action.dest in optional:
+                action.type = number_or_none
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; see --help")
+
+
 def read_settings(arguments: list[str]) -> EvolveSettings:
-    parser = TrlParser([EvolveSettings], description=__doc__.splitlines()[0], allow_abbrev=False)
-    settings, unknown = parser.parse_args_and_config(arguments, return_remaining_strings=True)
-    if unknown:
-        raise ValueError(f"unknown: {' '.join(unknown)}; see --help")
-    found: EvolveSettings = settings
-    return found
+    """Read flags and the config file; a misspelt name ends the program with the near one."""
+    names = [f.name for f in fields(EvolveSettings)]
+    # TrlParser takes the file's name as a word of its own only.
+    arguments = [
+        part for word in arguments for part in (word.split("=", 1) if word.startswith("--config=") else [word])
+    ]
+    if arguments[-1:] == ["--config"]:
+        raise ValueError("--config needs the name of a YAML file")
+    if "--config" in arguments:
+        check_file(Path(arguments[arguments.index("--config") + 1]), of=EvolveSettings)
+    settings: EvolveSettings
+    settings, unknown = Parser().parse_args_and_config(arguments, return_remaining_strings=True)
+    for word in unknown:
+        if word.startswith("--"):
+            raise ValueError(f"unknown flag {word}.{near(word.lstrip('-').split('=')[0], names)}")
+        raise ValueError(f"{word!r} belongs to no flag")
+    return settings
 
 
 def run(settings: EvolveSettings, console: Console) -> dict[str, Any]:
-    """Run it all; Ctrl-C ends the run after what is written down and leaves a loadable model."""
+    """Run it all; whatever ends the run once a generation is written down, a loadable model is left."""
     whole = EvolveRun(settings, say=lambda text: console.print(text, markup=False))
     if whole.agent.model.num_parameters() < SMALL:
         torch.set_num_threads(1)
@@ -54,6 +95,12 @@ def run(settings: EvolveSettings, console: Console) -> dict[str, Any]:
         if not whole.reports:
             raise
         console.print("interrupted; saving what has been learned")
+    except (ValueError, FloatingPointError):
+        if len(whole.reports) < 2:
+            raise
+        whole.close(finished=False)
+        console.print(f"what had been learned is in {whole.path}", markup=False)
+        raise
     summary = whole.close(finished=finished)
     console.print(f"all of it is in {whole.path}", markup=False)
     if whole.stopped:

@@ -94,13 +94,6 @@ class Archive:
             with self.path.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(asdict(sample), ensure_ascii=True) + "\n" for sample in new)
 
-    def cut(self, size: int) -> None:
-        """Forget all but the first `size` samples, for a run that goes on from before the others."""
-        self.samples = self.samples[:size]
-        if self.path is not None:
-            lines = [json.dumps(asdict(sample), ensure_ascii=True) + "\n" for sample in self.samples]
-            self.path.write_text("".join(lines), encoding="utf-8")
-
     def draw(self, count: int, rng: np.random.Generator, *, of: Sequence[Kept] | None = None) -> list[Kept]:
         """Return samples drawn in proportion to their weights, with replacement. ValueError if there are none."""
         among = self.samples if of is None else of

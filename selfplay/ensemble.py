@@ -32,8 +32,11 @@ class Ensemble:
         """What is trained of each, the oldest first."""
 
     def join(self, agent: LanguageModelAgent) -> None:
-        """Take in the policy as it is; the oldest member leaves where there are too many."""
+        """Take in the policy as it is, if it is not the last member; the oldest leaves where there are too many."""
         now = {name: p.detach().clone() for name, p in _trained(agent)}
+        # After a candidate that was not let in the policy is the one before, whose vote would count twice.
+        if self.members and all(p.equal(self.members[-1][name]) for name, p in now.items()):
+            return
         self.members = [*self.members, now][-self.size :]
 
     def votes(self, agent: LanguageModelAgent, desk: Desk, tasks: Sequence[Task], *, seed: int) -> list[Counter[str]]:

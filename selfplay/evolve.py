@@ -50,6 +50,8 @@ class Experience:
     metrics: dict[str, float] = field(default_factory=dict)
     restart: bool = False
     """Whether the candidate is trained from the policy that the run began with."""
+    undo: Callable[[], None] = field(default=lambda: None)
+    """Takes back what the method has learned of the candidate beside its weights; called where it is not let in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,9 +213,11 @@ def _judge(
         raise FloatingPointError(
             f"generation {generation}: {candidate.error}; with {how} a run goes back to where it was good"
         ) from candidate.error
-    if guard is not None:
-        guard.trust()
     admission = Admission(True, "there is no gate") if gate is None else gate.judge(before, candidate.scores)
+    if guard is not None and admission.accepted:
+        guard.trust()
+    elif guard is not None:
+        guard.gone_back()
     return admission, verdict
 
 
@@ -241,7 +245,7 @@ def evolve(
     """Let a policy evolve; yields a report a generation, the first of the policy as it is.
 
     Args:
-        agent: the policy, which is updated in place; a candidate that is not let in is rolled back.
+        agent: the policy, which is updated in place; a candidate that is not let in, or is interrupted, is rolled back.
         learner: how it is updated.
         methods: a method, or several by name with weights: each generation draws one.
         curriculum: the skills that count.
@@ -305,23 +309,31 @@ def evolve(
         # What is remembered from questions before depends on which were asked; a resumed run lacks it.
         learner.flush()
         before, kept = probed(generation), Snapshot(learner)
-        candidate = _train(method, here, start, partial(probed, generation))
-        admission, verdict = _judge(candidate, before, generation, guard, gate)
-        if not admission.accepted:
+        try:
+            candidate = _train(method, here, start, partial(probed, generation))
+            admission, verdict = _judge(candidate, before, generation, guard, gate)
+            is_broken = verdict is not None and verdict.action in (Action.ROLLBACK, Action.STOP)
+            if not admission.accepted:
+                kept.restore()
+                candidate.found.undo()
+            if guard is not None and verdict is not None and verdict.action is Action.ROLLBACK:
+                guard.rolled_back()
+                shorten(learner, guard.step_factor)
+            after = before if candidate.scores is None else candidate.scores
+            scores = after if admission.accepted else before
+            best = _best(best, scores)
+            if is_adaptive:
+                # What a candidate forgot counts though the gate rolled it back: else the same objective would come
+                # again, and with it a candidate that forgets the same. What is broken has not forgotten anything.
+                weights = weights_of(scores, _best(best, before), latest=before if is_broken else after, bonus=bonus)
+            now = Progress(generation, dict(weights), dict(best))
+            report = _report(now, method.name, admission, before, after, hidden(), candidate.found, verdict)
+        except BaseException:
+            # Ctrl-C, say: what nobody has judged must not be what is saved.
             kept.restore()
-        if guard is not None and verdict is not None and verdict.action is Action.ROLLBACK:
-            guard.rolled_back()
-            shorten(learner, guard.step_factor)
-        after = before if candidate.scores is None else candidate.scores
-        scores = after if admission.accepted else before
-        best = _best(best, scores)
-        if is_adaptive:
-            # What a candidate forgot counts though it was rolled back: else the same objective would come again, and
-            # with it a candidate that forgets the same.
-            weights = weights_of(scores, _best(best, before), latest=after, bonus=bonus)
-        now = Progress(generation, dict(weights), dict(best))
-        yield _report(now, method.name, admission, before, after, hidden(), candidate.found, verdict)
-        if verdict is not None and verdict.action is Action.STOP:
+            raise
+        yield report
+        if report.stopped:
             return
 
 

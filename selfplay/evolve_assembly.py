@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 METHODS = ("self-training", "self-instruct", "self-improving", "self-play", "critic")
 SEEDS = 1 << 20
 """Number of the draw from which labelled tasks come."""
+CRITICISM = "it judges its own solutions, and the verifier judges its verdicts"
+"""What part the model has in the feedback of the critic."""
 
 
 def make_player(settings: EvolveSettings, curriculum: Curriculum) -> LanguageModelAgent:
@@ -41,7 +44,7 @@ def make_player(settings: EvolveSettings, curriculum: Curriculum) -> LanguageMod
         if s.lora:
             from sparring.agents import add_lora
 
-            add_lora(agent, r=s.lora)
+            add_lora(agent, r=s.lora, alpha=2 * s.lora, seed=s.seed)
         return agent
     games: list[Game[Any]] = []
     for skill in curriculum.skills:
@@ -66,23 +69,23 @@ def _load(settings: EvolveSettings) -> LanguageModelAgent:
 
 
 def weights_of_methods(settings: EvolveSettings) -> dict[str, float]:
-    """Return the weight of each method. Raises ValueError, naming the near one, for a method that is none."""
+    """Return the weight of each method. Raises ValueError, with what to do, for weights and methods that are none."""
     words = [word if "=" in word else f"{word}=1" for word in settings.method]
     found = {name: weight or 0.0 for name, weight in read_numbers(words, "method").items()}
     for name in found:
         if name not in METHODS:
             raise ValueError(f"unknown method {name!r}.{near(name, METHODS)}")
+    if not all(0 <= weight < math.inf for weight in found.values()) or not any(found.values()):
+        raise ValueError(
+            f"method must have finite weights of 0 or more, one of them above 0, not {' '.join(settings.method)!r}"
+        )
     return found
 
 
 def make_methods(settings: EvolveSettings, curriculum: Curriculum) -> dict[str, tuple[Method, float]]:
     """Return the methods with their weights."""
     s = settings
-    preset: dict[str, Any] = {}
-    if s.preset is not None:
-        if s.preset not in PRESETS:
-            raise ValueError(f"unknown preset {s.preset!r}.{near(s.preset, PRESETS)}")
-        preset = dict(PRESETS[s.preset])
+    preset: dict[str, Any] = {} if s.preset is None else PRESETS[s.preset]
     training = {
         name: getattr(s, name) for name in ("samples", "keep", "threshold", "members", "cap", "learn", "restart")
     } | preset
@@ -103,7 +106,7 @@ def make_methods(settings: EvolveSettings, curriculum: Curriculum) -> dict[str, 
             prompts=s.prompts, samples=s.samples, updates=s.updates, assess=s.assess, revise=s.revise
         ),
         "self-play": lambda: _playing(s, make(s.game), "self-play"),
-        "critic": lambda: _playing(s, make_critics(s, curriculum), "critic"),
+        "critic": lambda: _playing(s, make_critics(s, curriculum), "critic", feedback=CRITICISM),
     }
     return {name: (makers[name](), weight) for name, weight in weights_of_methods(s).items()}
 
@@ -114,7 +117,9 @@ def make_critics(settings: EvolveSettings, curriculum: Curriculum) -> dict[Skill
     return critic_games(curriculum, helpful=s.helpful, pays=s.pays, listed=s.listed)
 
 
-def _playing(settings: EvolveSettings, game: Game[Any] | dict[Skill, Critic], name: str) -> SelfPlay:
+def _playing(
+    settings: EvolveSettings, game: Game[Any] | dict[Skill, Critic], name: str, *, feedback: str = SelfPlay.feedback
+) -> SelfPlay:
     """Return a method that plays, with an objective of its own: the learner's may be another method's."""
     s, baseline = settings, RoleBaseline()
     if s.rule == "spin":
@@ -128,6 +133,7 @@ def _playing(settings: EvolveSettings, game: Game[Any] | dict[Skill, Critic], na
         updates=s.updates,
         baseline=baseline,
         name=name,
+        feedback=feedback,
     )
 
 

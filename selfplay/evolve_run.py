@@ -7,6 +7,7 @@ Left out: several processes.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -21,7 +22,7 @@ from sparring.envs.tasks import Task
 
 from .answering import Desk
 from .archive import Archive
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import cut_log, load_checkpoint, log_size, save_checkpoint
 from .evolve import GenerationReport, Progress, Snapshot, Step, autonomy, evolve
 from .evolve_assembly import (
     METHODS,
@@ -32,14 +33,15 @@ from .evolve_assembly import (
     make_player,
     weights_of_methods,
 )
+from .evolve_checks import check
 from .evolve_guard import loop_guard
 from .gate import Gate
 from .play_method import random_play
 from .prover_critic import between, shown
-from .runs import free_folder, strict, write_whole
+from .runs import free_folder, save_model, strict, write_whole
 from .self_instruct import SelfInstruct
 from .self_training import SelfTraining, imitation_steps, seed_data
-from .settings import setting
+from .settings import check_file, setting
 from .skills import Curriculum, read_skill
 
 SHOWN = 256
@@ -121,18 +123,21 @@ class EvolveRun:
     """One run. `prepare`, then `evolve`, both generators, and `close` in any case."""
 
     def __init__(self, settings: EvolveSettings, *, say: Callable[[str], None] = print) -> None:
-        """Check the settings and make the parts. Raises ValueError for what cannot work, naming the near name."""
+        """Check the settings, make the parts, and the folder if nothing is wrong with them.
+
+        Raises ValueError for what cannot work, with the remedy or the near name.
+        """
         self.say = say
         self.resumed = settings.resume is not None
-        self.path, settings = _folder(settings)
-        self.settings = s = settings
+        self.path, self.settings = _place(settings)
+        s = self.settings
+        check(s)
         self.curriculum = Curriculum([read_skill(word) for word in s.skills], seed=s.seed)
         self.desk = Desk(self.curriculum.families.values())
         self.agent = make_player(s, self.curriculum)
         self.methods = make_methods(s, self.curriculum)
         self.learner = make_learner(s, self.agent)
         self.guard = loop_guard(s.guard, s.guard_rules)
-        self.archive = Archive(self.path / "archive.jsonl")
         self.reports: list[dict[str, Any]] = []
         self.progress: Progress | None = None
         self.start: Snapshot | None = None
@@ -144,13 +149,21 @@ class EvolveRun:
             say(f"  {module}: {who}")
         if self.resumed:
             self._restore()
+        else:
+            _make_folder(self.path, s)
+        self.archive = Archive(self._log)
+
+    @property
+    def _log(self) -> Path:
+        """Where the archive lies."""
+        return self.path / "archive.jsonl"
 
     def _restore(self) -> None:
         found = load_checkpoint(
             self.path / "checkpoints", on_skip=lambda path, why: self.say(f"{path} is skipped: {why}")
         )
         if found is None:
-            self.archive.cut(0)
+            cut_log(self._log, 0)
             self.say("there is no whole checkpoint; starting anew")
             return
         state = found.state
@@ -160,7 +173,11 @@ class EvolveRun:
         self.start.state = state["start"]
         self.learner.load({part: found.tensors(part) for part in parts}, state["learner"])
         self.progress = Progress.from_dict(state["progress"])
-        self.archive.cut(state["archive"])
+        try:
+            # Before it is read: killed as it was written, its last line is half of one.
+            cut_log(self._log, state["archive_bytes"])
+        except ValueError as error:
+            raise ValueError(f"{error}; or remove {found.path}, to go on from the checkpoint before") from error
         self.reports, self.stopped = state["reports"], state["stopped"]
         if self.guard is not None:
             self.guard.load_state_dict(state["guard"])
@@ -171,7 +188,10 @@ class EvolveRun:
         self.say(f"going on after generation {self.progress.generation}")
 
     def prepare(self) -> Iterator[float]:
-        """Let the policy imitate the labelled tasks; yields each step's loss."""
+        """Let the policy imitate the labelled tasks; yields each step's loss.
+
+        Raises FloatingPointError, having changed no weight, if a gradient is not finite.
+        """
         if self.progress is not None:
             return
         s = self.settings
@@ -179,8 +199,17 @@ class EvolveRun:
         self.archive.add(seed_data(tasks, self.desk, self.agent))
         self.learner.lr = s.lr if s.seed_lr is None else s.seed_lr
         for take in self._seed_steps(tasks):
-            yield take(self.learner)["loss"]
+            report = take(self.learner)
+            if not math.isfinite(report["grad_norm"]):
+                raise FloatingPointError(
+                    f"the gradient of labelled tasks is {report['grad_norm']}: lower the learning rate (--seed_lr), or "
+                    "compute in float32 (--dtype float32)"
+                )
+            yield report["loss"]
         self.learner.lr = s.lr
+        if self.learner.reference is not None:
+            # It was made with the learner, of a policy that had imitated nothing.
+            self.learner.reference.catch_up()
 
     def _seed_steps(self, tasks: Sequence[Task]) -> Iterator[Step]:
         """Return the steps of imitating labelled tasks, and of whatever else the methods are asked for."""
@@ -247,7 +276,7 @@ class EvolveRun:
             "learner": self.learner.state_dict(),
             "start": self.start.state,
             "progress": report.progress.as_dict(),
-            "archive": len(self.archive),
+            "archive_bytes": log_size(self._log),
             "reports": strict(self.reports),
             "stopped": self.stopped,
             "guard": {} if self.guard is None else self.guard.state_dict(),
@@ -259,7 +288,7 @@ class EvolveRun:
 
     def close(self, *, finished: bool) -> dict[str, Any]:
         """Save the model and return the summary, which is written too."""
-        self.agent.save_pretrained(self.path / "model")
+        save_model(self.path, self.agent)
         first, last = self.reports[0], self.reports[-1]
         summary = {
             "finished": finished and not self.stopped,
@@ -301,8 +330,8 @@ def record(report: GenerationReport) -> dict[str, Any]:
     }
 
 
-def _folder(settings: EvolveSettings) -> tuple[Path, EvolveSettings]:
-    """Return the run's folder and its settings: new ones, or those that it was begun with."""
+def _place(settings: EvolveSettings) -> tuple[Path, EvolveSettings]:
+    """Return where the run's folder is, or is to be, and its settings: new ones, or those that it was begun with."""
     if settings.resume is not None:
         path = Path(settings.resume)
         given = [
@@ -314,12 +343,16 @@ def _folder(settings: EvolveSettings) -> tuple[Path, EvolveSettings]:
             )
         if not (path / "config.yaml").is_file():
             raise ValueError(f"{path} holds no run to go on with (no config.yaml)")
+        check_file(path / "config.yaml", of=EvolveSettings, strings=False)
         return path, EvolveSettings(**yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8")))
     name = f"evolve-{'-'.join(weights_of_methods(settings))}-seed{settings.seed}"
     path = Path(settings.out or free_folder("runs", name))
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise FileExistsError(f"{path} is not empty; choose another --out, or --resume it")
+    return path, settings
+
+
+def _make_folder(path: Path, settings: EvolveSettings) -> None:
     path.mkdir(parents=True, exist_ok=True)
     kept = {k: v for k, v in asdict(settings).items() if k not in ("out", "resume")}
     write_whole(path / "config.yaml", yaml.safe_dump(kept, sort_keys=False))
-    return path, settings

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from .skills import Scores
 
+ROUNDING = 1e-9
+"""What a drop may be larger than the margin: 0.8 - 0.7 is not quite 0.1."""
+
 
 class Admission(NamedTuple):
     """What the gate says of a candidate."""
@@ -31,10 +34,11 @@ class Gate:
             raise ValueError("the two were probed on different skills; probe both with one curriculum and number")
         drops = {skill: before.accuracy(skill) - after.accuracy(skill) for skill in before.right}
         skill, most = max(drops.items(), key=lambda item: item[1])
-        if most > self.margin:
+        # Written so that NaN is never let in.
+        if not most <= self.margin + ROUNDING:
             return Admission(False, f"{skill} drops by {most:.3f}, more than {self.margin:g}")
         gained = after.mean - before.mean
-        if gained <= self.gain:
+        if not gained > self.gain:
             return Admission(False, f"the mean of all skills gains {gained:+.3f}, not more than {self.gain:g}")
         return Admission(
             True, f"the mean of all skills gains {gained:+.3f}; no skill drops by more than {max(most, 0):.3f}"

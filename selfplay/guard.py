@@ -206,8 +206,12 @@ class Guard:
         return fired, streaks
 
     def rolled_back(self) -> None:
-        """Take note that the caller has gone back to its last good state."""
+        """Take note that the caller has gone back to its last good state, as a verdict asked for."""
         self.rollbacks += 1
+        self.gone_back()
+
+    def gone_back(self) -> None:
+        """Forget what was judged since the last good state: the caller has gone back there for reasons of its own."""
         self._quiet = 0
         self._streaks = [0] * len(self.rules)
         self._past = copy.deepcopy(self._kept.back())

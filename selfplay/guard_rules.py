@@ -264,4 +264,9 @@ def _called(name: str, rules: Mapping[str, GuardRule] = DEFAULTS) -> GuardRule:
 def _with_bound(rule: GuardRule, bound: float) -> GuardRule:
     if rule.metric == ANY:
         raise ValueError(f"{rule.name} has no bound: leave it as it is, or set it to None to drop it")
+    if rule.above is None and rule.unit is Unit.PLUS and rule.reference is Reference.BEST and bound > 0:
+        raise ValueError(
+            f"{rule.name} is how far {rule.metric} may lie below its best, so it is 0 or less: write {-bound:g}, "
+            f"not {bound:g}"
+        )
     return replace(rule, above=bound) if rule.above is not None else replace(rule, below=bound)

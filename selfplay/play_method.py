@@ -38,18 +38,23 @@ class SelfPlay:
     baseline: RoleBaseline | None = None
     """That which the rule was given, so that a resumed run goes on with it; None where it needs none to go on."""
     name: str = "self-play"
+    feedback: str = "its opponent is itself"
+    """What part the policy has in saying what is good."""
 
     def __post_init__(self) -> None:
         for name in ("games", "updates"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        self.modules: Mapping[str, str] = {"solutions": "it plays both seats", "feedback": "its opponent is itself"}
+        self.modules: Mapping[str, str] = {"solutions": "it plays both seats", "feedback": self.feedback}
         self._rule: Rule | None = None
         self._played = 0
 
     def gather(self, round: Round) -> Experience:
         """Return updates that play and learn when they are taken; metrics are means over the games of all of them."""
         experience, told = Experience(()), Tally()
+        if self.baseline is not None:
+            # Rewards of a policy that is not let in are not what the next one is to be compared with.
+            experience.undo = partial(self.baseline.load_state_dict, self.baseline.state_dict())
         experience.steps = [partial(self._update, round, n, experience, told) for n in range(self.updates)]
         return experience
 

@@ -99,18 +99,23 @@ class RunFolder:
 
     def save_model(self, agent: LanguageModelAgent) -> None:
         """Write the model beside the old one and put it in its place, so that a whole one is always there."""
-        new, old, place = (self.path / name for name in ("model.new", "model.old", "model"))
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-        agent.save_pretrained(new)
-        if place.exists():
-            os.replace(place, old)
-        os.replace(new, place)
-        shutil.rmtree(old, ignore_errors=True)
+        save_model(self.path, agent)
 
     def summarize(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`."""
         write_whole(self.path / "summary.json", json.dumps(strict(summary), indent=2) + "\n")
+
+
+def save_model(path: Path, agent: LanguageModelAgent) -> None:
+    """Write `model/` of a run beside the old one and put it in its place, so that a whole one is always there."""
+    new, old, place = (path / name for name in ("model.new", "model.old", "model"))
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    agent.save_pretrained(new)
+    if place.exists():
+        os.replace(place, old)
+    os.replace(new, place)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_whole(path: Path, text: str) -> None:

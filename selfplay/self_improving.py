@@ -42,7 +42,8 @@ class SelfImproving:
     assess: str = "none"
     """Whether the policy is asked if its answers are right: "none"; "log" measures what its word is worth, and changes
     nothing; "train" has it learn the verifier's verdicts too, which at first costs it right answers; "reward" pays by
-    its word in the verifier's place, and is refused where that tells answers to a task apart no better than chance."""
+    its word in the verifier's place, and is refused where that tells answers to a task apart no better than chance from
+    the first; where it does so later, answers of that update are not learned from."""
     revise: str = "none"
     """Whether each answer is followed by a second one that sees the first and the policy's verdict on it: "none";
     "log" measures what that gains, and changes nothing; "train" learns from it too, each second answer against the
@@ -52,6 +53,7 @@ class SelfImproving:
     name: str = "self-improving"
 
     def __post_init__(self) -> None:
+        self._has_checked = False
         if self.assess not in ASSESS:
             raise ValueError(f"unknown assess {self.assess!r}.{near(self.assess, ASSESS)}")
         if self.revise not in REVISE:
@@ -81,10 +83,12 @@ class SelfImproving:
             own, again = self._asked(round, answers, n)
             if n == 0:
                 experience.metrics |= self._measured(answers, own, again)
-            if self.assess == "reward":
-                _check(self._discernment(own, answers))
-            rewards = own if self.assess == "reward" else [a.score for a in answers]
-            yield from self._practise(round, answers, rewards, experience.funnel)
+            if self.assess != "reward":
+                yield from self._practise(round, answers, [a.score for a in answers], experience.funnel)
+            elif self._may_pay(own, answers):
+                yield from self._practise(round, answers, own, experience.funnel)
+            else:
+                experience.metrics["unpaid"] = experience.metrics.get("unpaid", 0.0) + 1
             if self.revise == "train":
                 compared = zip(again, _compared([a.score for a in again], self.samples), strict=True)
                 if left := [Sample(a.reply, gain) for a, gain in compared if gain]:
@@ -116,6 +120,18 @@ class SelfImproving:
             found |= {"revision_gain": float(gains.mean()), "revision_error": error}
         return found
 
+    def _may_pay(self, own: Sequence[float], answers: Sequence[Answer]) -> bool:
+        """Return whether the policy's word is a reward. Raises ValueError, with the figures, if it never was one."""
+        found = self._discernment(own, answers)
+        if not self._has_checked and not found.is_informative:
+            raise ValueError(
+                "the policy cannot tell its right answers from its wrong ones (AUROC within a task "
+                f"{found.auroc:.3f} +- {found.error:.3f}), so its own word is no reward; take assess='train' until it "
+                "can"
+            )
+        self._has_checked = True
+        return found.is_informative
+
     def _discernment(self, own: Sequence[float], answers: Sequence[Answer]) -> Discernment:
         return discernment(own, [a.is_right for a in answers], self.samples)
 
@@ -140,11 +156,12 @@ class SelfImproving:
             yield step(PolicyGradient(kl=self.kl), [Sample(answer.reply, gain) for answer, gain in left])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing: what lasts is in the loop's weights."""
-        return {}
+        """Return whether its own word was found to be a reward; all else that lasts is in the loop's weights."""
+        return {"has_checked": self._has_checked}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over nothing."""
+        """Take over what `state_dict` returned."""
+        self._has_checked = state["has_checked"]
 
 
 def _compared(rewards: Sequence[float], samples: int) -> Iterator[float]:
@@ -153,11 +170,3 @@ def _compared(rewards: Sequence[float], samples: int) -> Iterator[float]:
         group = rewards[start : start + samples]
         for reward in group:
             yield reward - (sum(group) - reward) / (len(group) - 1)
-
-
-def _check(found: Discernment) -> None:
-    if not found.is_informative:
-        raise ValueError(
-            "the policy cannot tell its right answers from its wrong ones (AUROC within a task "
-            f"{found.auroc:.3f} +- {found.error:.3f}), so its own word is no reward; take assess='train' until it can"
-        )

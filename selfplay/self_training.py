@@ -112,16 +112,24 @@ class SelfTraining:
     members: int = 3
     """Generations whose policies vote in an ensemble; before there are so many, those that there are."""
     checks_voting: bool = True
-    """Whether majority mode first measures that voting can help."""
+    """Whether majority mode first measures that voting can help; a run that has begun is not ended by it."""
     name: str = "self-training"
 
     def __post_init__(self) -> None:
+        self._has_checked = False
         if self.keep not in (known := [*KEEPS, ENSEMBLE]):
             raise ValueError(f"unknown keep {self.keep!r}.{near(self.keep, known)}")
         if self.learn not in LEARNS:
             raise ValueError(f"unknown learn {self.learn!r}.{near(self.learn, LEARNS)}")
         if self.learn == "reinforce" and self.keep not in ("verifier", "majority"):
             raise ValueError(f"learn='reinforce' is paid by keep='verifier' or 'majority', not {self.keep!r}")
+        if self.learn == "reinforce" and self.restart:
+            raise ValueError(
+                "learn='reinforce' is of the present policy's own answers, and restart would teach them to the first "
+                "policy: leave restart out"
+            )
+        if self.learn == "prefer" and self.keep != "majority":
+            raise ValueError(f"learn='prefer' learns from votes: take keep='majority', not {self.keep!r}")
         for name in ("prompts", "samples", "cap", "steps", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
@@ -133,11 +141,13 @@ class SelfTraining:
     def gather(self, round: Round) -> Experience:
         """Answer prompts, keep some answers, and return how to learn from them.
 
-        Raises ValueError, with the figures, where voting cannot help.
+        Raises ValueError, with the figures, where voting cannot help from the first.
         """
         tasks = round.curriculum.mixed(round.weights, self.prompts, number=round.generation)
-        if self.keep == "majority" and self.checks_voting:
+        if self.keep == "majority" and self.checks_voting and not self._has_checked:
             self._check_voting(round)
+            # Not again: where all that it answers is right at last, voting does not help either.
+            self._has_checked = True
         groups = round.desk.ask(round.agent, tasks, samples=self.samples, seed=round.seed)
         funnel = Funnel()
         keep = self._by_ensemble(round, tasks) if self.keep == ENSEMBLE else KEEPS[self.keep](groups, self.threshold)
@@ -228,11 +238,12 @@ class SelfTraining:
         self.ensemble.load_tensors(tensors)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing: all else that lasts is in the archive."""
-        return {}
+        """Return whether voting was found to help; all else that lasts is in the archive."""
+        return {"has_checked": self._has_checked}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over nothing."""
+        """Take over what `state_dict` returned."""
+        self._has_checked = state["has_checked"]
 
 
 def imitation_steps(

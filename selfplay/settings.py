@@ -178,27 +178,33 @@ def read_numbers(pairs: Sequence[str], what: str) -> dict[str, float | None]:
     return found
 
 
-def check_file(path: Path, *, strings: bool = True) -> None:
-    """Refuse a config file with unknown names or values of the wrong kind; with `strings` numbers may be those."""
-    names = [f.name for f in fields(Settings)]
+def check_file(path: Path, *, of: type[Any] = Settings, strings: bool = True) -> None:
+    """Refuse a config file with unknown names or values of the wrong kind; with `strings` numbers may be those.
+
+    The settings are those of the dataclass `of`.
+    """
+    names = [f.name for f in fields(of)]
     if not path.is_file():
         raise ValueError(f"no such file: {path}")
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
+        raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} is not a YAML file of settings")
     # Not the types of `fields`, which a parser of command lines replaces by classes.
-    kinds = Settings.__annotations__
+    kinds = of.__annotations__
     accepted = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,), "list[str]": (list,)}
     for key, value in found.items():
         if key not in names:
             raise ValueError(f"{path} has an unknown setting {key!r}.{near(str(key), names)}")
         kind, _, optional = kinds[key].partition(" | ")
         # Strings are read as flags are, so that 1e-3, which YAML takes for one, is a number.
-        if (isinstance(value, str) and (strings or kind == "str")) or (value is None and optional):
+        is_read = isinstance(value, str) and (kind == "str" or (strings and kind != "list[str]"))
+        if is_read or (value is None and optional):
             continue
+        if isinstance(value, str) and kind == "list[str]":
+            raise ValueError(f"{path}: {key} is a list of words: write [{value}], not {value!r}")
         if not isinstance(value, accepted[kind]) or (isinstance(value, bool) and kind != "bool"):
             raise ValueError(f"{path}: {key} must be of kind {kinds[key]}, not {value!r}")
         if isinstance(value, list) and (odd := [x for x in value if not isinstance(x, str)]):

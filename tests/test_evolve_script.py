@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,12 +17,18 @@ import yaml
 from sparring.agents import make_agent, tiny_agent
 from sparring.envs import make
 from sparring.selfplay.archive import Archive
+from sparring.selfplay.checkpoint import Checkpoint, load_checkpoint
 from sparring.selfplay.evolve import Experience, Round
+from sparring.selfplay.evolve_assembly import make_player
+from sparring.selfplay.evolve_checks import RANGES
 from sparring.selfplay.evolve_run import METHODS, EvolveRun, EvolveSettings
 from sparring.selfplay.learner import Learner
 from sparring.selfplay.self_training import SelfTraining
+from sparring.selfplay.skills import Curriculum, read_skill
 
 RECIPES = sorted((Path(__file__).parent.parent / "scripts" / "recipes" / "evolve").glob("*.yaml"))
+ALL_DRAWN = 4
+"""A seed of whose first five generations each is another method's."""
 SHORT = EvolveSettings(
     skills=["arithmetic-0", "copy-0"],
     generations=2,
@@ -52,18 +59,42 @@ def run(settings: EvolveSettings, stop_after: int | None = None) -> dict[str, An
     return whole.close(finished=True)
 
 
+@pytest.fixture(scope="module")
+def script() -> Any:
+    """scripts/evolve.py as a module."""
+    path = Path(__file__).parent.parent / "scripts" / "evolve.py"
+    spec = importlib.util.spec_from_file_location("evolve_script", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+FEW = ("seed_tasks", "seed_steps", "probe_tasks", "hidden_tasks", "prompts", "steps", "hidden", "layers")
+GIVEN = [word for name in FEW for word in (f"--{name}", str(getattr(SHORT, name)))]
+
+
+def newest(folder: Path) -> Checkpoint:
+    found = load_checkpoint(folder / "checkpoints", on_skip=lambda path, why: None)
+    assert found is not None
+    return found
+
+
 def generations(folder: Path) -> list[Any]:
     return [json.loads(line) for line in (folder / "generations.jsonl").read_text().splitlines()]
 
 
 def test_all_methods_in_one_run_leave_what_can_be_audited(tmp_path: Path) -> None:
-    settings = replace(SHORT, method=[f"{name}=1" for name in METHODS], generations=5, out=str(tmp_path / "run"))
-    summary = run(settings)
+    methods = [f"{name}=1" for name in METHODS]
+    summary = run(replace(SHORT, method=methods, generations=5, seed=ALL_DRAWN, out=str(tmp_path / "run")))
     assert summary["finished"]
     assert summary["generations"] == 5
     assert summary["autonomy"].startswith("low, with medium elements")
+    assert "the verifier judges its verdicts" in summary["modules"]["feedback"]
     found = generations(tmp_path / "run")
     assert [r["generation"] for r in found] == [0, 1, 2, 3, 4, 5]
+    assert {record["method"] for record in found[1:]} == set(METHODS)
     for record in found[1:]:
         assert record["funnel"]["came"] == sum(n for name, n in record["funnel"].items() if name != "came")
         assert set(record["weights"]) == {"arithmetic-0", "copy-0"}
@@ -85,11 +116,19 @@ def test_all_methods_in_one_run_leave_what_can_be_audited(tmp_path: Path) -> Non
     ],
 )
 def test_a_run_that_is_left_and_taken_up_again_ends_the_same(method: str, keep: str, tmp_path: Path) -> None:
-    """Of games there must be some that are not all forfeits, or the baseline of the rule would make no difference."""
-    plays = {"seed_steps": 60, "games": 32, "updates": 2, "gate_margin": None} if method == "critic" else {}
+    """Of games there must be some that are not all forfeits, or the baseline of the rule would make no difference.
+
+    It is left in a write to the archive, and there is no gate, so that what was learned matters.
+    """
+    plays = {"seed_steps": 60, "games": 32, "updates": 2} if method == "critic" else {}
     settings = replace(SHORT, method=[method], generations=3, keep=keep, restart=keep == "none", **plays)
-    run(replace(settings, out=str(tmp_path / "whole")))
+    settings = replace(settings, gate_margin=None)
+    assert run(replace(settings, out=str(tmp_path / "whole")))["accepted"] >= 1
+    begun, learned = (newest(tmp_path / "whole").tensors(part) for part in ("start-model", "model"))
+    assert not all(tensor.equal(learned[name]) for name, tensor in begun.items())
     run(replace(settings, out=str(tmp_path / "parts")), stop_after=1)
+    with (tmp_path / "parts" / "archive.jsonl").open("a") as archive:
+        archive.write('{"prompt": "Work out 3 +')
     run(EvolveSettings(resume=str(tmp_path / "parts")))
     assert generations(tmp_path / "parts") == generations(tmp_path / "whole")
     assert (
@@ -147,44 +186,114 @@ def test_a_rollback_by_the_guard_is_the_same_over_a_resume(
 
 
 def test_a_run_that_the_guard_stops_says_why_and_does_not_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], script: Any
 ) -> None:
-    """No strength is enough here. What the script prints, and its exit code, are those of a stop, twice."""
-    path = Path(__file__).parent.parent / "scripts" / "evolve.py"
-    spec = importlib.util.spec_from_file_location("evolve_script", path)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    """No reply is legal enough here. What the script prints, and its exit code, are those of a stop, twice."""
     monkeypatch.setenv("COLUMNS", "400")
-    few = ("seed_tasks", "seed_steps", "probe_tasks", "hidden_tasks", "prompts", "steps", "hidden", "layers")
-    given = [word for name in few for word in (f"--{name}", str(getattr(SHORT, name)))]
     out = str(tmp_path / "run")
-    arguments = [*given, "--keep", "none", "--guard_rules", "strength_drop=1:stop", "--out", out]
+    arguments = [*GIVEN, "--keep", "none", "--guard_rules", "illegal_rise=-2:stop", "--out", out]
     for words in (arguments, ["--resume", out]):
         monkeypatch.setattr(sys, "argv", ["evolve.py", *words])
         assert script.main() == 3
         said = capsys.readouterr().out
-        assert "the guard stopped the run: generation 1: strength" in said
-        assert "by the rule strength_drop: stopping" in said
+        assert "the guard stopped the run: generation 1: illegal_rate" in said
+        assert "by the rule illegal_rise: stopping" in said
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["finished"], summary["generations"], summary["accepted"]) == (False, 1, 0)
     assert summary["stopped"].endswith("stopping")
 
 
 def test_a_warning_of_the_guard_is_printed_and_written_down(tmp_path: Path) -> None:
-    settings = replace(SHORT, generations=1, guard="warn", guard_rules=["strength_drop=1:warn"], gate_margin=None)
+    settings = replace(SHORT, generations=1, guard="warn", guard_rules=["illegal_rise=-2:warn"], gate_margin=None)
     whole = EvolveRun(replace(settings, out=str(tmp_path / "run")), say=lambda text: None)
     list(whole.prepare())
     *_, last = whole.evolve()
     assert last.admission == (True, "there is no gate")
     assert generations(tmp_path / "run")[1]["warning"] == last.warning
-    assert "by the rule strength_drop: going on" in last.warning
+    assert "by the rule illegal_rise: going on" in last.warning
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt, 130), (ValueError("nothing is left to vote on"), 2)])
+def test_what_ends_a_run_leaves_the_last_policy_that_was_let_in(
+    error: Any,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    script: Any,
+) -> None:
+    """After Ctrl-C in the second generation model/ was half its candidate, and after an error there was none."""
+    gather = SelfTraining.gather
+
+    def ends(learner: Learner) -> dict[str, float]:
+        raise error
+
+    def ended(self: SelfTraining, round: Round) -> Experience:
+        found = gather(self, round)
+        if round.generation == 2:
+            found.steps = [*found.steps, ends]
+        return found
+
+    monkeypatch.setattr(SelfTraining, "gather", ended)
+    out = tmp_path / "run"
+    monkeypatch.setattr(sys, "argv", ["evolve.py", *GIVEN, "--gate_margin", "none", "--out", str(out)])
+    assert script.main() == code
+    assert ("nothing is left to vote on" in capsys.readouterr().err) == (code == 2)
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["finished"], summary["generations"], summary["accepted"]) == (False, 1, 1)
+    saved = dict(make_agent(str(out / "model")).model.named_parameters())  # type: ignore[attr-defined]
+    good, first = (newest(out).tensors(part) for part in ("model", "start-model"))
+    assert all(tensor.equal(saved[name]) for name, tensor in good.items())
+    assert not all(tensor.equal(saved[name]) for name, tensor in first.items())
+
+
+def test_an_archive_that_has_lost_something_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    """It was read as it was, and the run went on with another one."""
+    run(replace(SHORT, keep="none", out=str(tmp_path / "run")), stop_after=1)
+    path = tmp_path / "run" / "archive.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    settings = EvolveSettings(resume=str(tmp_path / "run"))
+    with pytest.raises(ValueError, match=r"put back what it has lost; or remove .*step-00000001, to go on from the"):
+        EvolveRun(settings, say=lambda text: None)
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000001")
+    again = EvolveRun(settings, say=lambda text: None)
+    assert again.progress is not None
+    assert again.progress.generation == 0
+    assert len(again.archive) == SHORT.seed_tasks
+
+
+def test_preferences_are_held_to_the_policy_that_the_loop_begins_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference was the policy before it had imitated the labelled tasks, which knew nothing."""
+    monkeypatch.setattr(SelfTraining, "_check_voting", lambda self, round: None)
+    settings = replace(SHORT, learn="prefer", keep="majority", threshold=0.0, gate_margin=None, seed_steps=100)
+    whole = EvolveRun(replace(settings, out=str(tmp_path / "whole")), say=lambda text: None)
+    list(whole.prepare())
+    assert whole.learner.reference is not None
+    held = whole.learner.reference.tensors()
+    assert all(p.equal(held[name]) for name, p in whole.agent.model.named_parameters())
+    list(whole.evolve())
+    run(replace(settings, out=str(tmp_path / "parts")), stop_after=1)
+    run(EvolveSettings(resume=str(tmp_path / "parts")))
+    assert generations(tmp_path / "parts") == generations(tmp_path / "whole")
+    assert any(record["metrics"].get("update/turns") for record in generations(tmp_path / "whole"))
+    for part in ("model", "reference"):
+        one, other = (newest(tmp_path / name).tensors(part) for name in ("whole", "parts"))
+        assert all(tensor.equal(other[name]) for name, tensor in one.items())
+
+
+def test_labelled_tasks_that_break_the_numbers_end_the_run_with_the_remedy(tmp_path: Path) -> None:
+    """They were imitated without a step, and the run went on with a policy that had learned nothing."""
+    settings = replace(SHORT, seed_lr=1e30, seed_steps=4, out=str(tmp_path / "run"))
+    whole = EvolveRun(settings, say=lambda text: None)
+    with pytest.raises(FloatingPointError, match=r"lower the learning rate \(--seed_lr\), or .* \(--dtype float32\)"):
+        list(whole.prepare())
 
 
 def test_earlier_selves_come_back_with_a_run(tmp_path: Path) -> None:
     """Two generations in, a run that is taken up again holds the weights that voted in it, to the bit."""
-    settings = replace(SHORT, method=["self-training"], generations=3, keep="ensemble", out=str(tmp_path / "run"))
+    settings = replace(SHORT, generations=3, keep="ensemble", gate_margin=None, out=str(tmp_path / "run"))
     whole = EvolveRun(settings, say=lambda text: None)
     list(whole.prepare())
     for report in whole.evolve():
@@ -240,12 +349,103 @@ def test_a_hub_models_recipe_runs_with_a_model_of_its_shape(recipe: Path, tmp_pa
         ({"method": ["self-play"], "rule": "pppo"}, "unknown update rule 'pppo'. Did you mean 'ppo'"),
         ({"guard": "wran"}, "unknown guard 'wran'. Did you mean 'warn'"),
         ({"guard_rules": ["strenght_drop=0.1"]}, "Did you mean 'strength_drop'"),
+        ({"guard_rules": ["strength_drop=0.2"]}, "write -0.2, not 0.2"),
+        ({"method": ["self-training=0"]}, "weights of 0 or more, one of them above 0"),
+        ({"method": ["self-training=-1", "critic=2"]}, "weights of 0 or more, one of them above 0"),
+        ({"preset": "star", "samples": 4}, "preset star sets samples to 1, not to 4: leave one of them out"),
+        ({"preset": "star", "method": ["self-play"]}, "preset star is of the method self-training"),
+        ({"preset": "ttrl", "restart": True}, "leave restart out"),
+        ({"learn": "prefer"}, "take keep='majority', not 'verifier'"),
+        ({"learn": "prefer", "method": ["self-instruct"]}, "learn='prefer' is of the method self-training"),
+        ({"lora": 8}, "lora is for a loaded model"),
+        ({"hidden": 12}, "hidden 12 among 4 heads is 3 each, which must be even"),
+        ({"hidden_tasks": 0}, "hidden_tasks must be 1 or more, not 0"),
+        ({"lr": 0.0}, "lr must be above 0, not 0.0"),
+        ({"gate_margin": float("nan")}, "gate_margin must be 0 or more, not nan"),
     ],
 )
 def test_bad_input_is_refused_in_words(given: dict[str, Any], message: str, tmp_path: Path) -> None:
     settings = EvolveSettings(**({} if "resume" in given else {"out": str(tmp_path / "run")}) | given)
     with pytest.raises(ValueError, match=message):
         EvolveRun(settings, say=lambda text: None)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_number_below_its_range_is_refused_before_there_is_a_folder(name: str, tmp_path: Path) -> None:
+    wrong = replace(SHORT, out=str(tmp_path / "run"), **{name: -1})
+    with pytest.raises(ValueError, match=rf"^{name} must be .*, not -1$"):
+        EvolveRun(wrong, say=lambda text: None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_number_has_a_range() -> None:
+    kinds = {name for name, kind in EvolveSettings.__annotations__.items() if kind.split(" | ")[0] in ("int", "float")}
+    # A probability, which the critic's game itself refuses.
+    assert kinds - RANGES.keys() == {"helpful"}
+
+
+@pytest.mark.parametrize(
+    ("word", "margin"), [("none", None), ("null", None), ("0.25", 0.25), ("5e-2", 0.05), ("0", 0.0)]
+)
+def test_there_may_be_no_gate_by_flag_and_by_file(word: str, margin: float | None, tmp_path: Path, script: Any) -> None:
+    """--help, the manual and the script's own examples said so, and the parser took numbers only."""
+    assert script.read_settings(["--gate_margin", word]).gate_margin == margin
+    path = tmp_path / "config.yaml"
+    path.write_text(f"gate_margin: {word}\nseed_lr: {word}\n")
+    for arguments in (["--config", str(path)], [f"--config={path}"]):
+        settings = script.read_settings(arguments)
+        assert (settings.gate_margin, settings.seed_lr) == (margin, margin)
+    assert script.read_settings(["--config", str(path), "--gate_margin", "0.5"]).gate_margin == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gate_margin: wide", "a number or none, not 'wide'"),
+        ("method: self-play", r"method is a list of words: write \[self-play\]"),
+        ("generatons: 3", "unknown setting 'generatons'. Did you mean 'generations'"),
+        ("generations: [3]", "generations must be of kind int"),
+        ("skills: [", "is not YAML"),
+        ("- generations", "is not a YAML file of settings"),
+    ],
+)
+def test_a_file_that_says_what_cannot_be_is_refused_in_words(
+    text: str, message: str, tmp_path: Path, script: Any
+) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        script.read_settings(["--config", str(tmp_path / "config.yaml")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gate_margin", "wide"], "a number or none, not 'wide'"),
+        (["--generations", "few"], "invalid int value: 'few'"),
+        (["--generatons", "3"], "unknown flag --generatons. Did you mean 'generations'"),
+        (["--config"], "--config needs the name of a YAML file"),
+        (["--config", "nowhere.yaml"], "no such file: nowhere.yaml"),
+        (["self-play"], "'self-play' belongs to no flag"),
+    ],
+)
+def test_flags_that_cannot_be_are_refused_in_words(arguments: list[str], message: str, script: Any) -> None:
+    with pytest.raises(ValueError, match=message):
+        script.read_settings(arguments)
+
+
+def test_adapters_begin_as_they_do_in_training(tmp_path: Path) -> None:
+    """By the run's seed, and scaled by twice their rank over it."""
+    maker = tiny_agent(make("SingleTask-v0"), hidden=16, layers=1, heads=2, corpus_games=20)
+    maker.save_pretrained(tmp_path / "model")
+    settings = EvolveSettings(model=str(tmp_path / "model"), lora=4)
+    players = [make_player(replace(settings, seed=seed), Curriculum([read_skill("copy-0")])) for seed in (0, 0, 1)]
+    first = [[p for name, p in player.model.named_parameters() if "lora_A" in name] for player in players]
+    assert all(one.equal(other) for one, other in zip(first[0], first[1], strict=True))
+    assert not any(one.equal(other) for one, other in zip(first[0], first[2], strict=True))
+    players[0].save_pretrained(tmp_path / "adapted")
+    saved = json.loads((tmp_path / "adapted" / "adapter" / "adapter_config.json").read_text())
+    assert (saved["r"], saved["lora_alpha"]) == (4, 8)
 
 
 def test_a_folder_that_holds_something_is_not_touched(tmp_path: Path) -> None:

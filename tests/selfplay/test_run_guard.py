@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from sparring.selfplay import (
     samples,
 )
 from sparring.selfplay.guard import Guard, default_rules
+from sparring.selfplay.guard_rules import DEFAULTS
 from sparring.selfplay.processes import Processes
 from sparring.selfplay.run import Run
 from sparring.selfplay.run_state import RunState
@@ -144,9 +146,12 @@ def test_what_breaks_play_again_and_again_is_a_stop(tmp_path: Path, monkeypatch:
     assert summary["nashconv"] == summary["nashconv_start"]
 
 
-def test_after_a_rollback_for_strength_at_the_end_the_model_that_is_saved_is_measured(tmp_path: Path) -> None:
+def test_after_a_rollback_for_strength_at_the_end_the_model_that_is_saved_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No strength is enough here; the second measure, the last, is the one that rolls back."""
-    summary, measured, *_ = train(tmp_path / "run", measure_every=4, guard_rules=["strength_drop=1"])
+    monkeypatch.setitem(DEFAULTS, "strength_drop", replace(DEFAULTS["strength_drop"], below=1.0))
+    summary, measured, *_ = train(tmp_path / "run", measure_every=4)
     assert summary["rollbacks"] == 1
     assert [(m["update"], m.get("rollbacks")) for m in measured] == [(0, None), (4, 0), (8, 0), (8, 1)]
     again = exploitability(GAME, make_agent(str(tmp_path / "run" / "model"))).nashconv
