@@ -275,10 +275,13 @@ def make_anchors(settings: Settings) -> list[Agent]:
 
 def check_opponents(game: Game[Any], opponent: Agent | OpponentPool | None, anchors: Sequence[Agent]) -> None:
     """Raise ValueError if somebody who is to be played against cannot play the game."""
-    opposite = opponent.fixed if isinstance(opponent, OpponentPool) else (opponent,)
+    opposite = opponent.fixed if isinstance(opponent, OpponentPool) else ()
+    if isinstance(opponent, Agent):
+        opposite = (opponent,)
     for agent in (*opposite, *anchors):
+        name = agent.name
         if isinstance(agent, Picky) and (why := agent.refusal(game)):
-            raise ValueError(f"{agent.name} cannot play {game.name}: {why}; name another player")
+            raise ValueError(f"{name} cannot play {game.name}: {why}; name another player")
 
 
 def make_ratings(

@@ -55,7 +55,8 @@ def make_player(settings: EvolveSettings, curriculum: Curriculum) -> LanguageMod
         games.append(make(s.game))
     if "critic" in weights_of_methods(s):
         games += make_critics(s, curriculum).values()
-    return tiny_agent(games, seed=s.seed, hidden=s.hidden, layers=s.layers, max_new_tokens=s.max_new_tokens)
+    shape: dict[str, Any] = {"hidden": s.hidden, "layers": s.layers, "max_new_tokens": s.max_new_tokens}
+    return tiny_agent(games, seed=s.seed, batch_tokens=s.batch_tokens, **shape)
 
 
 def _load(settings: EvolveSettings) -> LanguageModelAgent:
@@ -63,6 +64,7 @@ def _load(settings: EvolveSettings) -> LanguageModelAgent:
         raise ValueError(f"{settings.model} is no language model whose weights are here, so it cannot evolve")
     template = None if settings.thinking is None else {"enable_thinking": settings.thinking}
     more: dict[str, Any] = {"device": settings.device, "dtype": settings.dtype, "chat_template_kwargs": template}
+    more["batch_tokens"] = settings.batch_tokens
     agent = make_agent(settings.model, max_new_tokens=settings.max_new_tokens, **more)
     assert isinstance(agent, LanguageModelAgent)
     return agent

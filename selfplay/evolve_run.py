@@ -167,6 +167,8 @@ class EvolveRun:
             self.say("there is no whole checkpoint; starting anew")
             return
         state = found.state
+        if "archive_bytes" not in state:
+            raise ValueError(f"{found.path} is of another version, which wrote less into it: begin a new run")
         parts = list(self.learner.tensors())
         self.start = Snapshot(self.learner)
         self.start.tensors = {part: found.tensors(f"start-{part}") for part in parts}
