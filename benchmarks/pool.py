@@ -38,8 +38,6 @@ RESULTS = Path(__file__).resolve().parent / "results"
 SNAPSHOTS = 16
 LR = 1e-6
 """Of the updates: they cost what any would, and leave the policy as it was for the next repetition."""
-GENERATIONS = 3
-"""From one checkpoint to the next. By default there are a hundred, of which the first alone has everything to read."""
 STRENGTH = 0.002
 """Standard deviation of what each snapshot adds to the adapter: they differ, and still play."""
 
@@ -53,13 +51,16 @@ class Setting(NamedTuple):
     games: int
     max_new_tokens: int
     """1: a move is one token. More: nothing stops a reply before that many."""
+    generations: int
+    """After a checkpoint. Up to the next one there are a hundred by default, of which the first has most to read; more
+    than a few are played where prompts come back."""
 
 
 SETTINGS = (
-    Setting("ConnectFour-v0", 25, 256, 1),
-    Setting("ConnectFour-v0", 25, 128, 16),
-    Setting("TicTacToe-v0", 40, 512, 1),
-    Setting("LeducPoker-v0", 40, 512, 1),
+    Setting("ConnectFour-v0", 25, 256, 1, 3),
+    Setting("ConnectFour-v0", 25, 128, 16, 3),
+    Setting("TicTacToe-v0", 40, 512, 1, 10),
+    Setting("LeducPoker-v0", 40, 512, 1, 30),
 )
 
 
@@ -102,7 +103,7 @@ def pools(agent: LanguageModelAgent) -> dict[str, OpponentPool]:
 
 
 def measure(
-    game: Game[Any], agent: LanguageModelAgent, pool: OpponentPool, rule: Rule, games: int, repetition: int
+    game: Game[Any], agent: LanguageModelAgent, pool: OpponentPool, rule: Rule, setting: Setting, repetition: int
 ) -> Run:
     """Play and learn; every repetition has games of its own, the same for both arms."""
     tokens = 0
@@ -114,9 +115,10 @@ def measure(
     agent.flush()
     played, learned, turns = [], 0.0, 0
     hook = agent.model.get_base_model().register_forward_pre_hook(count, with_kwargs=True)
-    for generation in range(GENERATIONS):
+    games = setting.games
+    for generation in range(setting.generations):
         agent.forget_games()
-        first = (repetition * GENERATIONS + generation) * games
+        first = (repetition * setting.generations + generation) * games
         started = time.thread_time()
         episodes = list(play(game, (agent, pool.draw), games=games, first=first, in_flight=games, swap=True))
         played.append(time.thread_time() - started)
@@ -144,7 +146,7 @@ def compare(setting: Setting, repetitions: int, warmed: dict[str, LanguageModelA
     for repetition in range(repetitions):
         # The order changes, so that a machine that slows down favours neither.
         for arm in sorted(arms, reverse=repetition % 2 == 1):
-            runs[arm].append(measure(game, agent, arms[arm], rule, setting.games, repetition))
+            runs[arm].append(measure(game, agent, arms[arm], rule, setting, repetition))
     one, many = runs["1"], runs[str(SNAPSHOTS)]
     pairs = list(zip(one, many, strict=True))
     ratios = [b.seconds / a.seconds for a, b in pairs]
@@ -153,7 +155,6 @@ def compare(setting: Setting, repetitions: int, warmed: dict[str, LanguageModelA
     return {
         **setting._asdict(),
         "repetitions": repetitions,
-        "generations": GENERATIONS,
         "first_ratio": statistics.median(firsts),
         "first_ratios": [round(ratio, 3) for ratio in firsts],
         "ratio": statistics.median(ratios),
@@ -173,22 +174,22 @@ def report(rows: list[dict[str, Any]]) -> str:
         "",
         "Made by `python benchmarks/pool.py`: a tiny model (width 128, 4 layers, LoRA of rank 16 on every linear",
         "layer) after a short warm start plays its own frozen adapters, one of them or sixteen, all games in flight",
-        f"together, {GENERATIONS} generations in a row. A generation is the games and one update of PPO from them, as",
+        "together, several generations in a row. A generation is the games and one update of PPO from them, as",
         "in training against a pool. CPU-seconds of one thread, medians; both arms by turns in one process.",
         "In the first generation nothing is remembered, as after a checkpoint (every hundredth update by default); a",
         "prompt that comes up in several games is read once a player, so where the prompts of a small game repeat,",
         "sixteen players read more tokens than one does. What they said to a prompt is then remembered, where replies",
         "are one token. The last column is the ratio of playing time a token.",
         "",
-        "| game | tokens a reply | games | first: playing, ratio | range | playing, 1 | 16 | ratio | range | "
-        "generation, 1 | 16 | ratio | range | tokens read | ratio a token |",
-        "|---" * 15 + "|",
+        "| game | tokens a reply | games | generations | first: playing, ratio | range | "
+        "playing, 1 | 16 | ratio | range | generation, 1 | 16 | ratio | range | tokens read | ratio a token |",
+        "|---" * 16 + "|",
     ]
     for r in rows:
         one, many = r["seconds"]
         whole = [play + update for play, update in zip(r["seconds"], r["update_seconds"], strict=True)]
         lines.append(
-            f"| {r['game']} | {r['max_new_tokens']} | {r['games']} | "
+            f"| {r['game']} | {r['max_new_tokens']} | {r['games']} | {r['generations']} | "
             f"{r['first_ratio']:.2f} | {_range(r['first_ratios'])} | "
             f"{one:.2f} s | {many:.2f} s | {r['ratio']:.2f} | {_range(r['ratios'])} | {whole[0]:.2f} s | "
             f"{whole[1]:.2f} s | **{r['generation_ratio']:.2f}** | {_range(r['generation_ratios'])} | "
@@ -211,7 +212,7 @@ def main() -> None:
     rows = []
     for setting in SETTINGS:
         if options.quick:
-            setting = setting._replace(games=setting.games // 4, warm=min(setting.warm, 15))
+            setting = setting._replace(games=setting.games // 4, warm=min(setting.warm, 15), generations=2)
         rows.append(compare(setting, 2 if options.quick else options.repetitions, warmed))
         print(json.dumps(rows[-1]), flush=True)
     if not options.quick:

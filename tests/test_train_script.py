@@ -201,9 +201,19 @@ def test_recipes_are_configs_that_can_be_read() -> None:
     assert "games must be 1 or more" in refuse("--config", ROOT / "scripts" / "recipes" / "kuhn.yaml", "--games", "0")
 
 
+HEARS_CTRL_C = """
+import runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a script. What a shell starts in the background is deaf to SIGINT, and so is whatever that starts in turn."""
+
+
 def test_an_interrupt_leaves_a_model_that_loads(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "scripts/train.py", "--games", "10000000", "--warm_steps", "5", "--out", str(out)]
+    script = [sys.executable, "-c", HEARS_CTRL_C, "scripts/train.py"]
+    command = [*script, "--games", "10000000", "--warm_steps", "5", "--out", str(out)]
     running = subprocess.Popen(
         command, cwd=ROOT, env=os.environ | ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )

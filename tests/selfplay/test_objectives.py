@@ -96,6 +96,12 @@ def gradient(
     return torch.cat([p.grad.flatten() for group in learner.optimizer.param_groups for p in group["params"]])
 
 
+def rounding(gradient_N: torch.Tensor) -> float:
+    """What sums in another order may differ by. The longest of these gradients has entries of 17, and the like in
+    double precision differ by a tenth of what they do in single."""
+    return max(1e-6, 2e-6 * float(gradient_N.abs().max()))
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_small_batches_add_up_to_one_large_one(name: str) -> None:
     make_objective, make_items = OBJECTIVES[name]
@@ -103,7 +109,8 @@ def test_small_batches_add_up_to_one_large_one(name: str) -> None:
     items, critic = make_items(agent), name == "ppo"
     whole = gradient(agent, make_objective(), items, critic=critic)
     assert whole.abs().max() > 1e-4
-    assert_close(gradient(agent, make_objective(), items, critic=critic, batch_tokens=1), whole, rtol=1e-4, atol=1e-6)
+    parts = gradient(agent, make_objective(), items, critic=critic, batch_tokens=1)
+    assert_close(parts, whole, rtol=1e-4, atol=rounding(whole))
 
 
 def test_pairs_that_count_for_a_power_add_up_over_batches_too() -> None:
@@ -112,7 +119,7 @@ def test_pairs_that_count_for_a_power_add_up_over_batches_too() -> None:
     objective, items = RelativeReward(beta=0.3, weight_power=0.5, shrink=2.0), gaps_of(agent)
     whole = gradient(agent, objective, items)
     assert whole.abs().max() > 1e-4
-    assert_close(gradient(agent, objective, items, batch_tokens=1), whole, rtol=1e-4, atol=1e-6)
+    assert_close(gradient(agent, objective, items, batch_tokens=1), whole, rtol=1e-4, atol=rounding(whole))
 
 
 def test_what_two_replies_count_for_and_how_far_apart_they_are_by_hand() -> None:
