@@ -22,6 +22,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from .agent import Message, Prompt, Reply
 from .decoding import Asked, Decoder, Sampled
+from .model_files import end_tokens, refuse_pickles, stop_strings
 from .prefix import Ids, can_continue, can_cut, reply_logits
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ REMEMBERED = 4
 MAX_MOVES = 1 << 16
 """Moves whose ids are kept."""
 _player = attrgetter("player")
-PICKLED = {"pytorch_model*.bin": "*.safetensors", "adapter_model.bin": "adapter_model.safetensors"}
 """Files of weights that are unpickled, and those that must be there in their place."""
 
 
@@ -98,10 +98,10 @@ class LanguageModelAgent:
         self.tokenizer = tokenizer
         self.name = name
         self.temperature = temperature
-        self.stop = _stop_strings(settings.stop_strings if stop is None else stop)
+        self.stop = stop_strings(settings.stop_strings if stop is None else stop)
         self.chat_template_kwargs = chat_template_kwargs or {}
         self.batch_tokens = batch_tokens
-        self.eos = _end_tokens(tokenizer.eos_token_id, settings.eos_token_id)
+        self.eos = end_tokens(tokenizer.eos_token_id, settings.eos_token_id)
         self.max_new_tokens = max_new_tokens or settings.max_new_tokens or 256
         self.cache_bytes = cache_bytes
         self.adapters: Adapters | None = None
@@ -142,7 +142,7 @@ class LanguageModelAgent:
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        _refuse_pickles(Path(path))
+        refuse_pickles(Path(path))
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
         model = AutoModelForCausalLM.from_pretrained(
             path,
@@ -390,31 +390,6 @@ class LanguageModelAgent:
             return False
         text = self.tokenizer.decode(ids, skip_special_tokens=True)
         return any(s in text for s in self.stop)
-
-
-def _refuse_pickles(folder: Path) -> None:
-    """Raise ValueError if a directory holds weights of a model or of an adapter as pickled data alone."""
-    for pickled, safe in PICKLED.items():
-        if not any(folder.glob(safe)) and (found := sorted(folder.glob(pickled))):
-            raise ValueError(
-                f"{found[0]} is pickled, and unpickling runs what is in a file. If you trust it, convert it once: "
-                f"AutoModelForCausalLM.from_pretrained({str(folder)!r}).save_pretrained(...), the tokenizer beside it"
-            )
-
-
-def _end_tokens(*found: int | list[int] | None) -> tuple[int, ...]:
-    """Return the end tokens of a tokenizer and a generation config; raise ValueError if neither names one."""
-    tokens = [t for f in found if f is not None for t in (f if isinstance(f, list) else [f])]
-    if not tokens:
-        raise ValueError("the model has no end token; set generation_config.eos_token_id")
-    return tuple(dict.fromkeys(tokens))
-
-
-def _stop_strings(found: str | Sequence[str] | None) -> tuple[str, ...]:
-    stop = (found,) if isinstance(found, str) else tuple(found or ())
-    if "" in stop:
-        raise ValueError("a stop string is empty; leave it out")
-    return stop
 
 
 def _split(special: re.Match[str]) -> str:

@@ -34,10 +34,10 @@ from .states import load_optimizer, optimizer_settings, optimizer_tensors
 
 Report = dict[str, float]
 """Named measures of an update. Always there: `turns` (items learned from), `loss` (mean over them, on the first pass),
-`grad_norm` (before it was shortened, of the first step; of the policy
-alone where the critic is separate) and `steps`. A gradient that is not finite ends the update
-without a step, and is the `grad_norm`. Where replies were sampled, `mismatch` and `mismatch_mean`: the largest and mean
-|log p(learner) - log p(sampler)| of a token in the first minibatch, before the first step, over distinct replies."""
+`grad_norm` (before it was shortened, of the first step; of the policy alone where the critic is separate) and `steps`.
+A gradient that is not finite ends the update without a step, and is the `grad_norm`. Where replies were sampled,
+`mismatch` and `mismatch_mean`: the largest and mean |log p(learner) - log p(sampler)| of a token in the first minibatch,
+before the first step, over distinct replies."""
 
 
 class Objective(Protocol):

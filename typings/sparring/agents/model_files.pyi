@@ -1,0 +1,1 @@
+from agents.model_files import *
