@@ -36,8 +36,8 @@ Report = dict[str, float]
 """Named measures of an update. Always there: `turns` (items learned from), `loss` (mean over them, on the first pass),
 `grad_norm` (before it was shortened, of the first step; of the policy alone where the critic is separate) and `steps`.
 A gradient that is not finite ends the update without a step, and is the `grad_norm`. Where replies were sampled,
-`mismatch` and `mismatch_mean`: the largest and mean |log p(learner) - log p(sampler)| of a token in the first minibatch,
-before the first step, over distinct replies."""
+`mismatch` and `mismatch_mean`: the largest and mean |log p(learner) - log p(sampler)| of a token over distinct replies,
+in the first minibatch, before the first step."""
 
 
 class Objective(Protocol):
@@ -345,8 +345,7 @@ class Learner:
         ids_T = torch.tensor([t for _, ids in distinct.replies for t in ids], device=logp_TV.device)
         reference_TV = None
         if objective.needs_reference:
-            with torch.no_grad():
-                reference_TV = self.agent.logprobs(self._reference().logits(distinct.prompts, distinct.replies))
+            reference_TV = self.agent.logprobs(self._reference().logits(distinct.prompts, distinct.replies))
         return Read(
             distinct=distinct,
             logp_TV=logp_TV,

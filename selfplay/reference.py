@@ -27,7 +27,7 @@ class Reference(Protocol):
     """A frozen policy."""
 
     def logits(self, prompts: Sequence[Ids], replies: Sequence[tuple[int, Ids]]) -> Tensor:
-        """Return the logits that predict each reply token, as `reply_logits` does."""
+        """Return the logits that predict each reply token, as `reply_logits` does, but without gradients."""
         ...
 
     def catch_up(self) -> None:
