@@ -2,7 +2,7 @@
 
 The tokenizer is byte-level BPE, so it is lossless, trained on the game's own prompts; a bracketed move is never split
 from its brackets by the pre-tokenizer, so each common move becomes one token. The result is an ordinary model;
-without positions it is of SmolLM3's shape.
+with positions in some layers or none it is of SmolLM3's shape.
 """
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ def tiny_agent(
         heads: attention heads; half as many key-value heads if their number is even.
         init_scale: what the first weights of its layers are multiplied by, embeddings left as they are: the larger, the
             more two prompts differ to it that differ in a word or two.
-        positions: "rotary", or "none", where order is told by what came before alone; what such a model learns on
-            short texts carries further to longer ones (Kazemnejad et al. 2023, arXiv 2305.19466).
+        positions: "rotary"; "none", where order is told by what came before alone; or "alternating", rotary in the
+            first layer and every other one (Yang et al. 2025, arXiv 2501.18795). What the latter two learn on short
+            texts carries further to longer ones (Kazemnejad et al. 2023, arXiv 2305.19466).
         vocabulary: most entries of the tokenizer.
         corpus_games: random games of each game in the tokenizer's corpus.
         name: what the player is called.
@@ -108,9 +109,11 @@ def _untrained(tokenizer: Any, hidden: int, layers: int, heads: int, positions: 
     }
     if positions == "rotary":
         return Qwen3ForCausalLM(Qwen3Config(**shape, head_dim=hidden // heads))
-    if positions == "none":
-        return SmolLM3ForCausalLM(SmolLM3Config(**shape, no_rope_layers=[0] * layers))
-    raise ValueError(f"unknown positions {positions!r}.{near(positions, ('rotary', 'none'))}")
+    if positions in ("none", "alternating"):
+        # 1 for a layer that has them, whatever the name says.
+        rotary = [int(positions == "alternating" and layer % 2 == 0) for layer in range(layers)]
+        return SmolLM3ForCausalLM(SmolLM3Config(**shape, no_rope_layers=rotary))
+    raise ValueError(f"unknown positions {positions!r}.{near(positions, ('rotary', 'none', 'alternating'))}")
 
 
 def _reply_length(tokenizer: Any, replies: list[str], *, is_whole: bool) -> int:

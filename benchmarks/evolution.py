@@ -183,8 +183,7 @@ def _lengths(arms: Mapping[str, Sequence[Record]]) -> list[str]:
     ]
     for arm, runs in arms.items():
         at = [
-            said([r["curve"][g]["skills"][f"backwards-{length - 1}"] for r in runs])
-            for g, length in enumerate(lengths, 1)
+            said([r["curve"][g]["skills"][f"again-{length - 1}"] for r in runs]) for g, length in enumerate(lengths, 1)
         ]
         ends = [", ".join(str(reach(r["curve"][g]["skills"])) for r in runs) for g in (0, -1)]
         seconds = f"{statistics.fmean(r['seconds'] for r in runs):.0f}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evolution_arms import Control, Start, Trial
-from evolution_tasks import Backwards
+from evolution_tasks import Again
 
 from sparring.envs.tasks import Task
 from sparring.selfplay.evolve import Experience, Method, Round
@@ -15,9 +15,9 @@ from sparring.selfplay.self_training import SelfTraining
 
 LABELLED, LEVELS = 8, 18
 """Lengths of which there are labels, and lengths that are probed; a level is a length less one."""
-PROMPTS, STEPS, BATCH = 2500, 300, 64
+PROMPTS, STEPS, BATCH = 1000, 150, 64
 """A generation: unlabelled texts, and steps and samples of imitation."""
-ROUNDS = 2
+ROUNDS = 1
 """Generations that a length is practised."""
 WELL = 0.95
 """Accuracy at which a length is mastered."""
@@ -64,20 +64,19 @@ LENGTHS = Trial(
     title="Self-Training on lengths that nobody labelled",
     claim="a longer length each round at 95 % or better, with a filter by length and no label",
     start=Start(
-        skills=tuple(f"{Backwards.name}-{level}" for level in range(LEVELS)),
-        rare=tuple(f"{Backwards.name}-{level}" for level in range(LABELLED, LEVELS)),
+        skills=tuple(f"{Again.name}-{level}" for level in range(LEVELS)),
+        rare=tuple(f"{Again.name}-{level}" for level in range(LABELLED, LEVELS)),
         rarity=0.0,
-        labelled=6000,
-        steps=2000,
+        labelled=4000,
+        steps=700,
         batch=BATCH,
         decays=True,
-        layers=3,
-        positions="none",
+        positions="alternating",
         max_new_tokens=LEVELS + 4,
     ),
     generations=8,
     arms={
-        "length filter": longer("length"),
+        "length filter": longer("longest"),
         "confidence": longer("confidence", 0.5),
         "majority": longer("majority", samples=8),
         "no filter": longer("none"),
@@ -93,6 +92,6 @@ LENGTHS = Trial(
 def reach(skills: Mapping[str, float]) -> int:
     """Return the longest length up to which every length is mastered."""
     longest = 0
-    while skills.get(f"{Backwards.name}-{longest}", 0.0) >= WELL:
+    while skills.get(f"{Again.name}-{longest}", 0.0) >= WELL:
         longest += 1
     return longest

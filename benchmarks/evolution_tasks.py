@@ -1,4 +1,4 @@
-"""Tasks of the trials: programs on lists in few words, texts to reverse by one letter more, and proposals at random.
+"""Tasks of the trials: programs on lists in few words, texts to copy by one letter more, and proposals at random.
 
 Chosen: a tiny model reads no manual and spells no words, so its programs are on lists and their prompts name nothing
 but the program and its input. Random proposals are random texts of the language, as far as they happen to be tasks.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sparring.envs.program_tasks import LEVELS, Deduction
-from sparring.envs.programs import LISTS, NUMBERED, kind_of
+from sparring.envs.programs import LISTS, NUMBERED, kind_of, parse_program
 from sparring.envs.tasks import Malformed, Task, TaskFamily, count, register_tasks
 
 GREEK = "αβγδεζηθικλμνξοπρστυφχψω"
@@ -53,23 +53,47 @@ class ListPrograms(Deduction):
 
 register_tasks(ListPrograms.name, ListPrograms)
 
+MOVES = ("reverse", "rotate", "take", "drop")
 
-class Backwards(TaskFamily):
-    """Write letters backwards; the level is their number less one, and each letter is one token."""
 
-    name = "backwards"
+class ListMoves(ListPrograms):
+    """The same where seeds and tests are a small part of what can be written: programs of four of the fourteen words.
+
+    A proposal may be any program, as it may in real life, where what a policy is wanted for is a small part of all that
+    it could be asked.
+    """
+
+    name = "list_moves"
+
+    def draw(self, rng: np.random.Generator, level: int) -> Task:
+        while True:
+            task = super().draw(rng, level)
+            if all(step.word in MOVES for step in parse_program(task.data[0])):
+                return task
+
+
+register_tasks(ListMoves.name, ListMoves)
+
+
+class Again(TaskFamily):
+    """Write a text again, no two letters of which are alike, and the bar at its end; the level is its letters less one.
+
+    Each letter is one token. By the bar the end of an answer can be read off the text, not only counted.
+    """
+
+    name = "again"
     levels = 24
 
     def draw(self, rng: np.random.Generator, level: int) -> Task:
         self.check_level(level)
-        letters = "".join(GREEK[i] for i in rng.integers(len(GREEK), size=level + 1))
-        return Task(family=self.name, skill=self.name, level=level, prompt=letters, key=letters[::-1], data=(letters,))
+        text = "".join(GREEK[i] for i in rng.permutation(len(GREEK))[: level + 1]) + "|"
+        return Task(family=self.name, skill=self.name, level=level, prompt=text, key=text, data=(text,))
 
     def verify(self, task: Task, answer: str) -> float:
         return float(answer.strip() == task.key)
 
 
-register_tasks(Backwards.name, Backwards)
+register_tasks(Again.name, Again)
 
 
 def random_tasks(family: TaskFamily, level: int, number: int, rng: np.random.Generator) -> list[Task]:

@@ -6,9 +6,9 @@ from what is kept. STaR, ReST-EM, TTRL and ScPO are settings of it. Left out: ra
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -54,16 +54,16 @@ def _by_confidence(groups: Groups, threshold: float) -> Filter[Answer]:
     return each("the policy is less sure of it than of others", lambda answer: answer.confidence >= bound)
 
 
-def _by_length(groups: Groups, threshold: float) -> Filter[Answer]:
+def _by_length(groups: Groups, threshold: float, at: float = 0.5) -> Filter[Answer]:
     lengths: dict[tuple[str, int], list[int]] = {}
     for answer in (a for group in groups for a in group if a.text):
         lengths.setdefault((answer.task.family, answer.task.level), []).append(len(answer.text))
-    # Not the longest: one answer that does not end would have all others dropped.
-    usual = {skill: statistics.median(found) for skill, found in lengths.items()}
+    # Never the longest: one answer that does not end would have all others dropped.
+    usual = {skill: float(np.quantile(found, at, method="inverted_cdf")) for skill, found in lengths.items()}
 
     def fits(answer: Answer) -> bool:
-        middle = usual[answer.task.family, answer.task.level]
-        return threshold * middle <= len(answer.text) and threshold * len(answer.text) <= middle
+        length = usual[answer.task.family, answer.task.level]
+        return threshold * length <= len(answer.text) and threshold * len(answer.text) <= length
 
     return each("it is short or long for its kind", fits)
 
@@ -74,12 +74,14 @@ KEEPS: Mapping[str, Callable[[Groups, float], Filter[Answer]]] = MappingProxyTyp
         "majority": _by_majority,
         "confidence": _by_confidence,
         "length": _by_length,
+        "longest": partial(_by_length, at=0.9),
         "none": lambda groups, threshold: each("", lambda answer: True),
     }
 )
 """Filters by name, each made for the answers of a generation and a threshold: the least share of a majority, the
 quantile of confidence, or of two lengths, an answer's and the median of its kind, the least share that the shorter is
-of the longer."""
+of the longer. "longest" takes for the latter the length that nine of ten do not exceed: where answers end too early
+(Lee et al. 2025, arXiv 2502.01612)."""
 ENSEMBLE = "ensemble"
 """One more: what at least `threshold` of the policy's last `members` selves answer too."""
 
@@ -135,7 +137,9 @@ class SelfTraining:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
         self.ensemble = Ensemble(self.members)
         self.modules: Mapping[str, str] = {"solutions": "it answers the prompts"} | (
-            {} if self.keep in ("verifier", "length") else {"feedback": f"its own answers judge them ({self.keep})"}
+            {}
+            if self.keep in ("verifier", "length", "longest")
+            else {"feedback": f"its own answers judge them ({self.keep})"}
         )
 
     def gather(self, round: Round) -> Experience:
