@@ -2,7 +2,7 @@
 
 The tokenizer is byte-level BPE, so it is lossless, trained on the game's own prompts; a bracketed move is never split
 from its brackets by the pre-tokenizer, so each common move becomes one token. The result is an ordinary model;
-with positions in some layers or none it is of SmolLM3's shape.
+with other positions it is of SmolLM3's shape.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from .agent import uniform
 from .language_model import LanguageModelAgent
 from .players import SPEECH
 
+WINDOW = 4
+"""Tokens that a layer with local positions sees, its own among them."""
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -53,9 +55,10 @@ def tiny_agent(
         heads: attention heads; half as many key-value heads if their number is even.
         init_scale: what the first weights of its layers are multiplied by, embeddings left as they are: the larger, the
             more two prompts differ to it that differ in a word or two.
-        positions: "rotary"; "none", where order is told by what came before alone; or "alternating", rotary in the
-            first layer and every other one (Yang et al. 2025, arXiv 2501.18795). What the latter two learn on short
-            texts carries further to longer ones (Kazemnejad et al. 2023, arXiv 2305.19466).
+        positions: "rotary"; "none", where order is told by what came before alone; or "local", rotary among the last
+            four tokens in the first layer and none in the others, of which Yang et al. 2025 (arXiv 2501.18795) have
+            the like in turns. What the latter two learn on short texts carries further to longer ones (Kazemnejad et
+            al. 2023, arXiv 2305.19466); "local" can hardly count, and its prompts are read whole each time.
         vocabulary: most entries of the tokenizer.
         corpus_games: random games of each game in the tokenizer's corpus.
         name: what the player is called.
@@ -109,11 +112,14 @@ def _untrained(tokenizer: Any, hidden: int, layers: int, heads: int, positions: 
     }
     if positions == "rotary":
         return Qwen3ForCausalLM(Qwen3Config(**shape, head_dim=hidden // heads))
-    if positions in ("none", "alternating"):
-        # 1 for a layer that has them, whatever the name says.
-        rotary = [int(positions == "alternating" and layer % 2 == 0) for layer in range(layers)]
-        return SmolLM3ForCausalLM(SmolLM3Config(**shape, no_rope_layers=rotary))
-    raise ValueError(f"unknown positions {positions!r}.{near(positions, ('rotary', 'none', 'alternating'))}")
+    if positions == "none":
+        return SmolLM3ForCausalLM(SmolLM3Config(**shape, no_rope_layers=[0] * layers))
+    if positions == "local":
+        # 1 for a layer that has positions, whatever the name says.
+        shape |= {"no_rope_layers": [1] + [0] * (layers - 1), "use_sliding_window": True, "sliding_window": WINDOW}
+        shape["layer_types"] = ["sliding_attention"] + ["full_attention"] * (layers - 1)
+        return SmolLM3ForCausalLM(SmolLM3Config(**shape))
+    raise ValueError(f"unknown positions {positions!r}.{near(positions, ('rotary', 'none', 'local'))}")
 
 
 def _reply_length(tokenizer: Any, replies: list[str], *, is_whole: bool) -> int:

@@ -19,8 +19,8 @@ from sparring.selfplay.self_instruct import SelfInstruct
 from sparring.selfplay.self_training import SelfTraining
 from sparring.selfplay.skills import Curriculum, read_skill
 
-SKILLS = ("addition-0", "addition-1", "copy-2", "reverse-1", "reverse-2", "sort-2")
-BUDGET = 400_000
+SKILLS = ("addition-0", "copy-1", "copy-2", "reverse-2", "sort-1", "sort-2")
+BUDGET = 120_000
 """Tokens a generation that the model reads, whether to answer, to propose, to play or to learn."""
 ENDLESS = 10_000
 """Updates or steps, of which no generation takes so many."""
@@ -109,8 +109,8 @@ def together(seeds: Sequence[Task]) -> Mapping[str, tuple[Method, float]]:
 ALL = Trial(
     title="All four methods on one suite, at equal tokens",
     claim="whether the combination beats each alone",
-    start=Start(skills=SKILLS, labelled=1200, steps=400, max_new_tokens=16, proposes=True, contests=True),
-    generations=12,
+    start=Start(skills=SKILLS, labelled=500, steps=220, max_new_tokens=16, proposes=True, contests=True),
+    generations=8,
     arms={
         "all four": together,
         **ALONE,

@@ -102,6 +102,7 @@ class Start:
     layers: int = 2
     positions: str = "rotary"
     max_new_tokens: int = 8
+    temperature: float = 1.0
     decays: bool = False
     """Whether its learning rate falls to a twentieth on the way."""
     rare: tuple[str, ...] = ()
@@ -124,7 +125,8 @@ class Start:
         contest = contest_of(curriculum)
         games += [contest] if self.contests else []
         shape = {"hidden": self.hidden, "layers": self.layers, "positions": self.positions}
-        agent = tiny_agent(games, seed=seed, max_new_tokens=self.max_new_tokens, **shape)
+        told = {"max_new_tokens": self.max_new_tokens, "temperature": self.temperature}
+        agent = tiny_agent(games, seed=seed, **told, **shape)
         learner = Learner(agent, lr=self.lr, betas=(0.9, 0.99), seed=seed)
         archive = Archive()
         tasks = self.tasks(curriculum)

@@ -13,12 +13,12 @@ from sparring.envs.tasks import Task
 from sparring.selfplay.evolve import Experience, Method, Round
 from sparring.selfplay.self_training import SelfTraining
 
-LABELLED, LEVELS = 8, 18
+LABELLED, LEVELS = 8, 24
 """Lengths of which there are labels, and lengths that are probed; a level is a length less one."""
-PROMPTS, STEPS, BATCH = 1000, 150, 64
+PROMPTS, STEPS, BATCH = 1000, 100, 64
 """A generation: unlabelled texts, and steps and samples of imitation."""
-ROUNDS = 1
-"""Generations that a length is practised."""
+PACE = 2
+"""Letters by which a generation's texts are longer than those of the one before."""
 WELL = 0.95
 """Accuracy at which a length is mastered."""
 
@@ -34,7 +34,7 @@ class Longer:
         self.modules: Mapping[str, str] = self.method.modules
 
     def gather(self, round: Round) -> Experience:
-        level = LABELLED - 1 + practised(round.generation)
+        level = LABELLED + practised(round.generation) - 1
         weights = {skill: float(skill.level == level) for skill in round.curriculum.skills}
         return self.method.gather(replace(round, weights=weights))
 
@@ -47,7 +47,7 @@ class Longer:
 
 def practised(generation: int) -> int:
     """Return by how much what a generation practises is longer than what is labelled."""
-    return 1 + (generation - 1) // ROUNDS
+    return PACE * generation
 
 
 def longer(keep: str, threshold: float = 1.0, samples: int = 1) -> Callable[[Sequence[Task]], Method]:
@@ -68,10 +68,9 @@ LENGTHS = Trial(
         rare=tuple(f"{Again.name}-{level}" for level in range(LABELLED, LEVELS)),
         rarity=0.0,
         labelled=4000,
-        steps=700,
+        steps=450,
         batch=BATCH,
-        decays=True,
-        positions="alternating",
+        positions="local",
         max_new_tokens=LEVELS + 4,
     ),
     generations=8,
@@ -83,7 +82,7 @@ LENGTHS = Trial(
         "verifier": longer("verifier"),
         "seed data only": lambda seeds: Control(steps=STEPS, batch=BATCH),
     },
-    shared={"probe_tasks": 4, "hidden_tasks": 40, "hidden_samples": 8, "gate": None, "is_adaptive": False},
+    shared={"probe_tasks": 4, "hidden_tasks": 20, "hidden_samples": 8, "gate": None, "is_adaptive": False},
     measure="reach",
     lr=3e-4,
 )
