@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, Scripted
 from sparring.envs import make, programs
 from sparring.envs.contest import Contest
 from sparring.envs.critic import CriticState
+from sparring.envs.proposer_rewards import RULES
 from sparring.envs.tasks import make_family
 from sparring.selfplay import Learner, Rule, make_rule
 from sparring.selfplay.advantage import RoleBaseline
@@ -961,6 +963,50 @@ def test_the_proposer_is_paid_nothing_for_what_is_no_task_unless_the_gate_is_gon
     bad = gated._read(here, ADD, asked, Reply(text="rubbish"))
     assert gated._worth(None, bad) == 0.0
     assert loose._worth(None, bad) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rule", "paid"),
+    [("azr", -0.5), ("r_zero_code", -1.0), *((name, 0.0) for name in RULES if name not in ("azr", "r_zero_code"))],
+)
+def test_a_copy_is_never_paid_more_than_a_task_that_is_none(
+    rule: str, paid: float, curriculum: Curriculum, desk: Desk
+) -> None:
+    """It was paid 0, which by AZR's rule is more than a trivial or an unsolved task is worth."""
+    method, found, _ = instructed(curriculum, desk, ["1 + 1"], reward=rule)
+    assert found.metrics["proposer_reward"] == paid
+    worths = [
+        method.rule(True, [1.0] * k + [0.0] * (8 - k), repetition) for k in range(9) for repetition in (0.0, 0.5, 1.0)
+    ]
+    assert paid <= min(worths)
+    assert paid >= method.rule(False, ())
+
+
+@pytest.mark.parametrize(
+    ("rule", "novelty", "rewards"),
+    [
+        # Of 3 + 4 two answers of eight are right, and three are "1", which is what most say; of 5 + 6 none and three.
+        # 4 + 3 is the same sum: a copy, unless copies pass, and then it is solved like its twin.
+        ("learnability", 0.7, [0.75, 0.0, 0.0, 0.0]),
+        ("r_zero", 0.7, [0.75 - 0.5, 0.0, 0.0, 0.75 - 0.25]),
+        ("r_zero_code", 0.7, [0.375 - 0.5, -1.0, -1.0 - 0.25, 0.375 - 0.25]),
+        ("r_zero", None, [0.75 - 0.5, 0.75 - 0.5, 0.0, 0.75 - 0.25]),
+        # All have a plus, and 5 + 6 and 3 + 4 nothing else in common: a ROUGE-L of 1/3.
+        ("r_zero", 0.3, [0.75 - 0.75, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_rewards_of_a_batch_by_hand(
+    rule: str, novelty: float | None, rewards: list[float], curriculum: Curriculum, desk: Desk
+) -> None:
+    said, answers = iter(["3 + 4", "4 + 3", "rubbish", "5 + 6"]), cycle(["7", "7", "1", "1", "1", "2", "3", "4"])
+    agent = ScriptedAgent(lambda prompt: next(said if "Your task:" in prompt.text else answers))
+    seeds = [make_family("arithmetic").propose("1 - 1", 1)]
+    method = SelfInstruct(seeds=seeds, proposals=4, novelty=novelty, reward=rule, trains_solver=False)
+    seen: list[float] = []
+    method._paid = lambda round, proposals, paid: iter(seen.extend(paid) or ())  # type: ignore[method-assign]
+    wild = Curriculum([Skill("arithmetic", 1)])
+    method.gather(a_round(wild, desk, agent, arithmetic=1))
+    assert seen == pytest.approx(rewards)
 
 
 @pytest.mark.parametrize(
