@@ -8,7 +8,7 @@ verifier, whose labels would be opinions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -140,6 +140,7 @@ class SelfInstruct:
                 "proposer_reward": float(np.mean(rewards)),
                 "solved": float(np.mean([p.solved for p in solved])) if solved else 0.0,
                 "pool": float(len(self.seeds) + len(self.own)),
+                **histogram([p.solved for p in solved]),
             },
         )
 
@@ -325,6 +326,25 @@ class SelfInstruct:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         self.own = [Task(**{**task, "data": tuple(task["data"])}) for task in state["own"]]
+
+
+def histogram(shares: Sequence[float]) -> dict[str, float]:
+    """Return which part of some tasks has what share of right answers, in percent: none, up to all.
+
+    The two in the middle are the default band.
+
+    >>> [part for part in histogram([0.0, 0.125, 0.25, 0.5, 0.75, 0.875, 1.0, 1.0]).values()]
+    [0.125, 0.125, 0.25, 0.125, 0.125, 0.25]
+    """
+    within: Mapping[str, Callable[[float], bool]] = {
+        "0": lambda p: p == 0,
+        "1-24": lambda p: 0 < p < 0.25,
+        "25-50": lambda p: 0.25 <= p <= 0.5,
+        "51-75": lambda p: 0.5 < p <= 0.75,
+        "76-99": lambda p: 0.75 < p < 1,
+        "100": lambda p: p == 1,
+    }
+    return {f"solved/{name}": sum(map(fits, shares)) / max(len(shares), 1) for name, fits in within.items()}
 
 
 def right_answers(groups: Sequence[Sequence[Answer]], round: Round, *, name: str, why: str) -> list[Kept]:

@@ -550,6 +550,36 @@ def test_the_guard_is_told_of_the_updates_and_of_the_probe(desk: Desk, curriculu
     assert math.isnan(signs({}, None)["logits"])
 
 
+def test_the_guard_is_told_of_proposals_and_of_how_far_wrong_answers_are_apart() -> None:
+    """Of four answers half are right: 2.5 distinct ones are 1.5 beyond the first for one half."""
+    told = signs({"valid": 0.9, "distinct_answers": 2.5, "train_accuracy": 0.5}, scores(a=0.5))
+    assert (told["valid"], told["wrong_spread"]) == (0.9, 3.0)
+    assert "wrong_spread" not in signs({"distinct_answers": 1.0, "train_accuracy": 1.0}, scores(a=0.5))
+    assert told.keys() <= METRICS.keys()
+
+
+@pytest.mark.parametrize(
+    ("found", "rules"),
+    [
+        # Half as many are valid; and where most answers are right, fewer distinct ones are none the worse for it.
+        ({"valid": 0.45, "distinct_answers": 1.5, "train_accuracy": 0.8}, []),
+        ({"valid": 0.44, "distinct_answers": 1.5, "train_accuracy": 0.8}, ["valid_low"]),
+        ({"valid": 0.9, "distinct_answers": 1.5, "train_accuracy": 0.2}, ["spread_low"]),
+        ({"distinct_answers": 1.0, "train_accuracy": 0.2}, ["spread_low"]),
+    ],
+)
+def test_fewer_valid_proposals_and_one_answer_to_all_are_warned_of(found: dict[str, float], rules: list[str]) -> None:
+    """In the first generation a fifth was right, and 2.4 of 3.4 distinct answers beyond the first: 3 a wrong one."""
+    guard = loop_guard()
+    assert guard is not None
+    guard.begin({"strength": 0.2})
+    first = signs({"valid": 0.9, "distinct_answers": 3.4, "train_accuracy": 0.2}, scores(a=0.2))
+    assert guard.check(1, first).action == "go on"
+    verdict = guard.check(2, signs(found, scores(a=0.2)))
+    assert [name for name in LOOP_RULES if f"by the rule {name}" in verdict.message] == rules
+    assert verdict.action == ("warn" if rules else "go on")
+
+
 def test_the_rules_of_the_loop_change_by_the_same_words_as_those_of_training() -> None:
     assert {"entropy_low", "entropy_floor", "kl_ceiling", "skew_rise"}.isdisjoint(LOOP_RULES)
     assert all(rule.patience == 1 for rule in LOOP_RULES.values())
@@ -889,6 +919,7 @@ def test_what_is_no_task_a_copy_or_a_twin_is_dropped_with_its_reason(curriculum:
     assert [task.data for task in method.own] == [("3 + 4",), ("5 + 6",)]
     assert all(kept.why == "right, in the band" for kept in here.archive.samples if kept.role == "solver")
     assert found.metrics["valid"] == pytest.approx(5 / 7)
+    assert sum(value for name, value in found.metrics.items() if name.startswith("solved/")) == pytest.approx(1)
 
 
 def test_copies_pass_where_novelty_is_not_asked_for(curriculum: Curriculum, desk: Desk) -> None:
