@@ -41,7 +41,7 @@ def _loop_rules() -> dict[str, GuardRule]:
         # A proposer that is paid for what is no task, or is paid below 0 for it until it proposes nothing else.
         "valid_low": half,
         # Wrong answers to a prompt have become one: what most say, right or not.
-        "spread_low": replace(half, metric="wrong_spread", below=0.25, name="spread_low"),
+        "spread_low": replace(half, metric="wrong_spread", name="spread_low"),
     }
 
 
