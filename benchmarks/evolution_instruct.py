@@ -97,7 +97,12 @@ def instruct(what: str, more: Mapping[str, Callable[[Sequence[Task]], Method]], 
 
 EXPRESSIONS = instruct(
     "sums of two digits",
-    {"band of 0.25 to 0.75": instructed(band=(0.25, 0.75))},
+    {
+        "band of 0.25 to 0.75": instructed(band=(0.25, 0.75)),
+        "as specified: ROUGE-L 0.7, band 0.25 to 0.75": instructed(novelty=0.7, band=(0.25, 0.75)),
+        "paid for what is unsolved": instructed(reward="adversarial"),
+        "the same without the validity gate": instructed(reward="adversarial", is_gated=False),
+    },
     Start(skills=("addition-1",), labelled=800, steps=400, proposes=True),
 )
 PROGRAMS = instruct(

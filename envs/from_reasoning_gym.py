@@ -3,8 +3,9 @@
 Chosen: an item is generated anew from its seed whenever it is verified, so a task stays a small value; the library's
 own verifier scores, behind a fence that keeps the global generators as they were and keeps answers that it would
 evaluate as code from it. A proposer chooses steps of the library's own curriculum and the number of an item, no values
-that the library has not, and making the item may not take more than so many lines of Python: a count, unlike seconds,
-is the same on every machine. Left out: `composite`, which is made of others, and the library's own training loop.
+that the library has not, and neither making the item nor scoring an answer may take more than so many lines of Python:
+a count, unlike seconds, is the same on every machine. Left out: `composite`, which is made of others, the library's own
+training loop, and bounds on memory and on what C code does within a line.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ _FORMULA = re.compile(r"[A-Za-z0-9\s+*/().^-]*")
 _WORDS = set("exp log sin cos tan sqrt asin acos atan sinh cosh tanh sec csc cot pi".split())
 _EXPONENT = r"(?:-?[0-9]{1,2}|\(-?[0-9]{1,2}(?:\s*/\s*[0-9]{1,2})?\)|[a-z])"
 _POWER = re.compile(rf"(?:\*\*|\^)\s*{_EXPONENT}(?![\w.]|\s*(?:\*\*|\^))")
+_PIECE = re.compile(rf"(?:\*\*|\^)\s*({_EXPONENT})|[()]")
+_SCIENTIFIC = re.compile(r"[0-9.][eE][+-]?[0-9]")
+MOST_HEIGHT = 200
+"""Most that exponents inside one another come to, multiplied: `((9**99)**99)**99` has millions of digits."""
 # The library hands these answers to Python's or sympy's evaluation, or takes any text for an answer; what does not
 # look like an answer of theirs is wrong before it gets there.
 _FENCED = {
@@ -49,12 +54,18 @@ _FENCED = {
     "puzzle24": re.compile(r"(?!.*\*\s*\*)[0-9\s+*/()-]{0,200}", re.DOTALL),
     "coin_flip": re.compile(r"[0-9./\s]{0,40}(?:e-[0-9]{1,2})?"),
     "game_of_life_halting": re.compile(r"(?i:true|false)"),
+    "complex_arithmetic": re.compile(r"[0-9\s.+*()eEijIJ-]*"),
 }
 _FORMULAS = {"simple_integration", "intermediate_integration", "polynomial_multiplication"}
 MOST_QUESTION = 14_000
 """Characters of a question; items with longer ones are drawn again."""
+MOST_ANSWER = MOST_QUESTION
+"""Characters of an answer that a verifier of the library is given."""
+MOST_PROPOSAL = 2_000
+"""Characters of a proposal."""
 MOST_LINES = 5_000_000
-"""Lines of Python that may run to make a proposed item: three or four seconds, and hardly ever any."""
+"""Lines of Python that may run to make a proposed item, or to score an answer: three or four seconds, and hardly ever
+any."""
 _TRIES = 20
 MOST_ITEMS = 1 << 31
 """Items have numbers below this: the library's seeds."""
@@ -125,10 +136,14 @@ class ReasoningGym(TaskFamily):
             return 0.0
         seed = int(task.data[0])
         dataset, entry = _item(self.generator, self._chosen(task), seed)
-        try:
+
+        def scored() -> float:
             with fenced(seed):
-                score = float(dataset.score_answer(answer, entry))
-        except Exception:  # noqa: BLE001
+                return float(dataset.score_answer(answer, entry))
+
+        try:
+            score = bounded(scored, MOST_LINES)
+        except (Exception, TooLong):  # noqa: BLE001
             # Some verifiers raise on an answer that they cannot read; it is wrong, and nothing else is.
             return 0.0
         return min(1.0, max(0.0, score)) if math.isfinite(score) else 0.0
@@ -141,6 +156,8 @@ class ReasoningGym(TaskFamily):
 
     def propose(self, text: str, level: int) -> Task:
         self.check_level(level)
+        if len(text) > MOST_PROPOSAL:
+            raise Malformed(f"a proposal has at most {MOST_PROPOSAL} characters")
         parameters, _, item = text.rpartition("|")
         item = item.strip()
         if not _ITEM.fullmatch(item) or int(item) >= MOST_ITEMS:
@@ -172,6 +189,10 @@ class ReasoningGym(TaskFamily):
     def proposal(self, task: Task) -> str:
         chosen = _written(self._chosen(task))
         return f"{chosen} | {task.data[0]}" if chosen else task.data[0]
+
+    def wording(self, task: Task) -> str:
+        """Return nothing: proposals differ by a few numbers, which say not how alike the items are."""
+        return ""
 
     def language(self, level: int) -> str:
         self.check_level(level)
@@ -219,6 +240,8 @@ def harmless(generator: str, answer: str) -> bool:
     (True, False, False)
     """
     answer = answer.strip()
+    if len(answer) > MOST_ANSWER:
+        return False
     if generator in _FENCED:
         return _FENCED[generator].fullmatch(answer) is not None
     if generator not in _FORMULAS:
@@ -231,7 +254,29 @@ def harmless(generator: str, answer: str) -> bool:
         and re.search(r"\.\s*[A-Za-z]", answer) is None
         and all(len(word) == 1 or word in _WORDS for word in words)
         and powers == len(_POWER.findall(answer))
+        and _SCIENTIFIC.search(answer) is None
+        and _height(answer) <= MOST_HEIGHT
     )
+
+
+def _height(answer: str) -> int:
+    """Return the most that exponents inside one another come to, multiplied.
+
+    >>> _height("(x**2 + 1)**3 + y**4"), _height("x**(1/2)"), _height("x + 1")
+    (6, 1, 1)
+    """
+    inside, base, end = [1], 1, 0
+    for piece in _PIECE.finditer(answer):
+        if piece[0] == "(":
+            inside.append(1)
+        elif piece[0] == ")":
+            base, end = inside.pop() if len(inside) > 1 else 1, piece.end()
+            inside[-1] = max(inside[-1], base)
+        else:
+            number = re.search(r"[0-9]+", piece[1])
+            of = base if end and not answer[end : piece.start()].strip() else 1
+            inside[-1] = max(inside[-1], of * int(number[0]) if number else 1)
+    return max(inside)
 
 
 @contextmanager
@@ -271,9 +316,13 @@ def bounded(work: Callable[[], T], lines: int) -> T:
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        return work()
+        found = work()
     finally:
         sys.settrace(before)
+    if left < 0:
+        # It was caught by a bare `except`, after which nothing is counted any more.
+        raise TooLong
+    return found
 
 
 def _library() -> Any:

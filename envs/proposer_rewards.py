@@ -14,7 +14,7 @@ from .game import near
 
 Rule = Callable[..., float]
 """`rule(valid, scores, repetition=0.0)`: valid says whether the task is one at all; scores are of its solvers, 0 to 1
-each; repetition is the share of the batch's tasks that this one repeats, 0 to 1. Returns a reward."""
+each; repetition is the share of the batch's tasks that are like this one, itself counted, 0 to 1. Returns a reward."""
 
 
 def _p(valid: bool, scores: Sequence[float]) -> float:
@@ -99,6 +99,8 @@ RULES: Mapping[str, Rule] = {
     "mixed": mixed,
     "adversarial": adversarial,
 }
+BY_MAJORITY = ("r_zero", "r_zero_code")
+"""Rules whose scores say, in the paper, whether each solver agrees with most of them, and that take repetition off."""
 RANGES: Mapping[str, tuple[float, float]] = {
     "learnability": (0.0, 1.0),
     "azr": (-1.0, 1.0),

@@ -116,6 +116,10 @@ class TaskFamily(ABC):
         """Return the text by which a proposer would make this task."""
         raise Malformed(f"{self.name} takes no proposals")
 
+    def wording(self, task: Task) -> str:
+        """Return the words by which copies are known; empty where only the signature tells them."""
+        return self.proposal(task)
+
     def language(self, level: int) -> str:
         """Return what a proposer is told: how to write a task of this level."""
         raise Malformed(f"{self.name} takes no proposals; use a family that does")

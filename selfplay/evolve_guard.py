@@ -13,7 +13,7 @@ from dataclasses import replace
 from sparring.envs import near
 
 from .guard import Guard
-from .guard_rules import DEFAULTS, GuardRule, changed_rules, only_warning
+from .guard_rules import DEFAULTS, Action, GuardRule, Unit, changed_rules, only_warning
 from .learner import Learner
 from .skills import Scores
 
@@ -35,8 +35,13 @@ def _loop_rules() -> dict[str, GuardRule]:
     one by 0.3 happens by luck in one generation of a thousand.
     """
     kept = ("finite", "illegal_rise", "length_low", "length_ceiling", "grad_norm_high", "strength_drop")
+    half = GuardRule(metric="valid", action=Action.WARN, below=0.5, unit=Unit.TIMES, name="valid_low")
     return {name: replace(DEFAULTS[name], patience=1) for name in kept} | {
-        "strength_drop": replace(DEFAULTS["strength_drop"], patience=1, below=-0.3)
+        "strength_drop": replace(DEFAULTS["strength_drop"], patience=1, below=-0.3),
+        # A proposer that is paid for what is no task, or is paid below 0 for it until it proposes nothing else.
+        "valid_low": half,
+        # Wrong answers to a prompt have become one: what most say, right or not.
+        "spread_low": replace(half, metric="wrong_spread", name="spread_low"),
     }
 
 
@@ -71,12 +76,25 @@ def measured(scores: Scores) -> dict[str, float]:
 
 
 def signs(metrics: Mapping[str, float], scores: Scores | None) -> dict[str, float]:
-    """Return what the guard judges of a candidate: what its updates reported, and its probe.
+    """Return what the guard judges of a candidate: what its updates reported, what the policy said, and its probe.
 
     `scores` are None where the candidate's numbers were not finite, so that it could not be asked.
     """
     updates = {name.removeprefix(UPDATE): value for name, value in metrics.items() if name.startswith(UPDATE)}
-    return updates | ({"logits": math.nan} if scores is None else measured(scores))
+    return updates | _said(metrics) | ({"logits": math.nan} if scores is None else measured(scores))
+
+
+def _said(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return what a method reports of proposals and of several answers to a prompt.
+
+    Fewer distinct answers are no harm where more are right, for right ones are alike: what counts is how many there are
+    beyond the first for each wrong one.
+    """
+    found = {"valid": metrics["valid"]} if "valid" in metrics else {}
+    wrong = 1 - metrics.get("train_accuracy", 1.0)
+    if "distinct_answers" in metrics and wrong > 0:
+        found["wrong_spread"] = (metrics["distinct_answers"] - 1) / wrong
+    return found
 
 
 def shorten(learner: Learner, factor: float) -> None:

@@ -25,6 +25,8 @@ METRICS = {
     "seat_skew": "share of games that seat 0 wins less the share that seat 1 wins",
     "strength": "score against frozen references, higher is better: 0 loses all, 1 wins all",
     "turns_a_game": "turns of both seats",
+    "valid": "share of proposals that are tasks",
+    "wrong_spread": "distinct answers to a prompt beyond the first, over the share of wrong answers",
 }
 """The metrics that rules read from plain data may be about, and what each is."""
 ANY = "any"

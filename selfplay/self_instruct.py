@@ -8,7 +8,7 @@ verifier, whose labels would be opinions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -19,11 +19,11 @@ from rapidfuzz.distance import Indel
 from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, mix
 from sparring.envs import near, read_move
 from sparring.envs.proposer import Proposer, ProposerState
-from sparring.envs.proposer_rewards import proposer_rule
+from sparring.envs.proposer_rewards import BY_MAJORITY, proposer_rule
 from sparring.envs.tasks import Malformed, Task, TaskFamily, read_answer, write_answer
 
 from .advantage import Sample
-from .answering import Answer
+from .answering import Answer, majority
 from .archive import Archive, Kept, kept_of
 from .evolve import Experience, Round, Step, step
 from .funnel import Filter, Funnel, each, refine
@@ -48,7 +48,9 @@ class Proposal:
     why: str = ""
     """Why it is none."""
     scores: tuple[float, ...] = ()
-    """Of the solver, where it was asked."""
+    """Of the solver, where it was asked: what the verifier says of each answer."""
+    agreed: tuple[float, ...] = ()
+    """Whether each answer is what most of them are: 1 or 0."""
 
     @property
     def solved(self) -> float:
@@ -74,7 +76,7 @@ class SelfInstruct:
     band: tuple[float, float] = (0.25, 0.75)
     """Shares of right answers between which a task is worth keeping."""
     reward: str = "learnability"
-    """Of proposers: a rule of `proposer_rewards`."""
+    """Of proposers: a rule of `proposer_rewards`; those of `BY_MAJORITY` are told of votes and of near-copies."""
     is_gated: bool = True
     """Whether what is no task is worth nothing; without it, it counts as a task that nobody solves."""
     learn: str = "imitate"
@@ -122,7 +124,8 @@ class SelfInstruct:
         funnel.drop(learnable.reason, len(solved) - len(accepted))
         self.own += [p.task for p in accepted if p.task is not None]
         paid = {id(p.reply): p for p in solved}
-        rewards = [self._worth(paid.get(id(p.reply)), p) for p in proposals]
+        shares = self._repetition(round.curriculum.families, proposals)
+        rewards = [self._worth(paid.get(id(p.reply)), p, r) for p, r in zip(proposals, shares, strict=True)]
         kept = {id(p.reply) for p in accepted}
         groups = [group for p, group in zip(solved, answers, strict=True) if id(p.reply) in kept]
         if self.trains_solver:
@@ -137,6 +140,7 @@ class SelfInstruct:
                 "proposer_reward": float(np.mean(rewards)),
                 "solved": float(np.mean([p.solved for p in solved])) if solved else 0.0,
                 "pool": float(len(self.seeds) + len(self.own)),
+                **histogram([p.solved for p in solved]),
             },
         )
 
@@ -228,14 +232,14 @@ class SelfInstruct:
         """Return those that are unlike the pool and unlike each other, by wording and by solution."""
         if self.novelty is None:
             return list(proposals)
-        pool = [(families[t.family].proposal(t), families[t.family].signature(t)) for t in (*self.seeds, *self.own)]
-        words = [tokens(text) for text, _ in pool]
-        known = {signature for _, signature in pool}
+        pool = [_told(families, task) for task in (*self.seeds, *self.own)]
+        words = [said for _, said in pool]
+        known = {signature for signature, _ in pool}
         kept = []
         for proposal in proposals:
             assert proposal.task is not None
-            signature, said = families[proposal.task.family].signature(proposal.task), tokens(proposal.text)
-            if signature in known or any(rouge_l(said, other) > self.novelty for other in words):
+            signature, said = _told(families, proposal.task)
+            if signature in known or any(_is_like(said, other, self.novelty) for other in words):
                 continue
             known.add(signature)
             words.append(said)
@@ -245,16 +249,35 @@ class SelfInstruct:
     def _solve(self, round: Round, proposals: Sequence[Proposal]) -> tuple[list[Proposal], list[list[Answer]]]:
         tasks = [p.task for p in proposals if p.task is not None]
         groups = round.desk.ask(round.agent, tasks, samples=self.samples, seed=round.seed + 17)
-        scored = [replace(p, scores=tuple(a.score for a in g)) for p, g in zip(proposals, groups, strict=True)]
+        scored = [
+            replace(p, scores=tuple(a.score for a in g), agreed=_agreed(g))
+            for p, g in zip(proposals, groups, strict=True)
+        ]
         return scored, groups
 
-    def _worth(self, solved: Proposal | None, proposal: Proposal) -> float:
-        """Return what a proposal is paid; a copy is worth what nothing is, and so is no task, if tasks are gated."""
+    def _repetition(self, families: Mapping[str, TaskFamily], proposals: Sequence[Proposal]) -> list[float]:
+        """Return the share of the batch that is like each proposal, itself counted, for rules that ask for it.
+
+        Like as copies of the pool are, by solution or by wording; what is no task has no solution but its text.
+        R-Zero clusters by BLEU instead (Huang et al. 2025, arXiv 2508.05004).
+        """
+        if self.reward not in BY_MAJORITY:
+            return [0.0] * len(proposals)
+        most = 1.0 if self.novelty is None else self.novelty
+        told = [(p.text, tokens(p.text)) if p.task is None else _told(families, p.task) for p in proposals]
+        return [float(np.mean([a == b or _is_like(said, other, most) for b, other in told])) for a, said in told]
+
+    def _worth(self, solved: Proposal | None, proposal: Proposal, repetition: float = 0.0) -> float:
+        """Return what a proposal is paid: by the rule where it was solved, and where it is no task.
+
+        A copy is paid nothing, or what the worst of valid tasks is if that is less: else copying would be the better
+        of the two under rules that go below 0.
+        """
         if solved is not None:
-            return self.rule(True, solved.scores)
-        if proposal.task is None and not self.is_gated:
-            return self.rule(True, (0.0,) * self.samples)
-        return self.rule(False, ()) if proposal.task is None else 0.0
+            return self.rule(True, solved.agreed if self.reward in BY_MAJORITY else solved.scores, repetition)
+        if proposal.task is not None:
+            return min(0.0, *(self.rule(True, (score,) * self.samples, 1.0) for score in (0.0, 1.0)))
+        return self.rule(False, (), repetition) if self.is_gated else self.rule(True, (0.0,) * self.samples, repetition)
 
     def _paid(self, round: Round, proposals: Sequence[Proposal], rewards: Sequence[float]) -> Iterator[Kept]:
         """Yield the proposals that are paid above the mean, weighted by how far."""
@@ -305,6 +328,25 @@ class SelfInstruct:
         self.own = [Task(**{**task, "data": tuple(task["data"])}) for task in state["own"]]
 
 
+def histogram(shares: Sequence[float]) -> dict[str, float]:
+    """Return which part of some tasks has what share of right answers, in percent: none, up to all.
+
+    The two in the middle are the default band.
+
+    >>> [part for part in histogram([0.0, 0.125, 0.25, 0.5, 0.75, 0.875, 1.0, 1.0]).values()]
+    [0.125, 0.125, 0.25, 0.125, 0.125, 0.25]
+    """
+    within: Mapping[str, Callable[[float], bool]] = {
+        "0": lambda p: p == 0,
+        "1-24": lambda p: 0 < p < 0.25,
+        "25-50": lambda p: 0.25 <= p <= 0.5,
+        "51-75": lambda p: 0.5 < p <= 0.75,
+        "76-99": lambda p: 0.75 < p < 1,
+        "100": lambda p: p == 1,
+    }
+    return {f"solved/{name}": sum(map(fits, shares)) / max(len(shares), 1) for name, fits in within.items()}
+
+
 def right_answers(groups: Sequence[Sequence[Answer]], round: Round, *, name: str, why: str) -> list[Kept]:
     """Return a right answer to each task that has one, as it was sampled."""
     right = (next((a for a in group if a.is_right), None) for group in groups)
@@ -318,6 +360,22 @@ def right_answers(groups: Sequence[Sequence[Answer]], round: Round, *, name: str
 def _some(tasks: Sequence[Task], count: int, rng: np.random.Generator) -> list[Task]:
     """Return so many tasks, or all, drawn without repeats."""
     return [tasks[i] for i in rng.permutation(len(tasks))[:count]]
+
+
+def _agreed(group: Sequence[Answer]) -> tuple[float, ...]:
+    leader, _ = majority(group)
+    return tuple(float(a.text == leader != "") for a in group)
+
+
+def _told(families: Mapping[str, TaskFamily], task: Task) -> tuple[str, list[str]]:
+    """Return by what copies of a task are known: its signature and its wording."""
+    family = families[task.family]
+    return family.signature(task), tokens(family.wording(task))
+
+
+def _is_like(said: Sequence[str], other: Sequence[str], most: float) -> bool:
+    # Without wording there is nothing to be alike; two empty texts are one by the formula.
+    return bool(said) and rouge_l(said, other) > most
 
 
 def tokens(text: str) -> list[str]:

@@ -154,7 +154,8 @@ def test_a_drawn_item_can_be_proposed(graded, level):
         ("terms 1", 2, "an item has a number"),
         ("terms 1 | -5", 2, "an item has a number"),
         ("2147483648", 0, "an item has a number from 0 to 2147483647"),
-        ("9" * 10_000, 0, "an item has a number"),
+        ("9" * 1_000, 0, "an item has a number"),
+        ("9" * 10_000, 0, "a proposal has at most 2000 characters"),
         ("terms __import__('os') | 5", 2, "name parameters"),
         ("terms 2; digits 1 | 5", 3, "the library makes no item of that"),
     ],
@@ -197,6 +198,68 @@ def test_lines_are_counted_each_turn_of_a_loop_too(lines):
     with pytest.raises(bridge.TooLong):
         bridge.bounded(lambda: run(lines), 2 * lines + 2)
     assert sys.gettrace() is None
+
+
+class Trusting(Many):
+    """Works at some answers for ever, or for long and takes the end of it for an error of its own."""
+
+    def score_answer(self, answer, entry):
+        while answer == "for ever":
+            try:
+                sum(term + 1 for term in range(100))
+            except Exception:  # noqa: BLE001
+                continue
+        try:
+            for _ in range(1_000_000 if answer == "for long" else 0):
+                pass
+        except:  # noqa: E722
+            pass
+        return 1.0
+
+
+def test_an_answer_that_takes_for_ever_is_wrong(graded, monkeypatch):
+    monkeypatch.setattr(bridge, "MOST_LINES", 10_000)
+    sys.modules["reasoning_gym.factory"].DATASETS["many"] = (Trusting, dict)
+    family, before = ReasoningGym("many"), (random.getstate(), sys.gettrace())
+    task = family.draw(np.random.default_rng(0), 1)
+    assert [family.verify(task, answer) for answer in ("short", "for ever", "for long")] == [1.0, 0.0, 0.0]
+    assert (random.getstate(), sys.gettrace()) == before
+
+
+def test_texts_that_are_too_long_do_not_reach_the_library(graded):
+    sys.modules["reasoning_gym.factory"].DATASETS["many"] = (Trusting, dict)
+    family = ReasoningGym("many")
+    task = family.draw(np.random.default_rng(0), 1)
+    assert [family.verify(task, "1" * n) for n in (bridge.MOST_ANSWER, bridge.MOST_ANSWER + 1)] == [1.0, 0.0]
+    with pytest.raises(Malformed, match="at most 2000 characters"):
+        family.propose("terms 0;" * 10_000 + " | 17", 2)
+
+
+def test_items_are_copies_by_their_question_and_not_by_their_number(graded):
+    """By ROUGE-L of proposals two items of the same steps are alike: "terms 1; digits 1 | 17" and "... | 18", 0.86."""
+    from sparring.agents import Reply
+    from sparring.selfplay.self_instruct import Proposal, SelfInstruct
+    from sparring.selfplay.skills import Skill
+
+    family = ReasoningGym("many")
+    tasks = [family.propose(f"terms 1; digits 1 | {number}", 3) for number in (17, 18, 17, 19)]
+    assert {family.wording(task) for task in tasks} == {""}
+    method = SelfInstruct(seeds=[family.propose("terms 1; digits 1 | 19", 3)], novelty=0.7)
+    said = [
+        Proposal(skill=Skill(family.name, 3), prompt="", reply=Reply(text=""), text=family.proposal(task), task=task)
+        for task in tasks
+    ]
+    assert [p.task for p in method._new({family.name: family}, said)] == tasks[:2]
+
+
+def test_a_proposer_has_a_choice_from_level_2_on(graded):
+    """Level 0 has the library's defaults, which are no step of its curriculum; at level 1 parameters have one each."""
+    family = ReasoningGym("many")
+    assert "digits" not in family.language(0)
+    assert "terms (0 to 0), digits (0 to 0)" in family.language(1)
+    assert "terms (0 to 2), digits (0 to 1)" in family.language(3)
+    hard, mixed = family.propose("terms 1; digits 1 | 3", 2), family.propose("terms 2 | 3", 3)
+    assert (len(hard.prompt.split(" + ")), len(mixed.prompt.split(" + "))) == (3, 4)
 
 
 def test_the_game_of_proposing_takes_a_generator(graded):
@@ -245,6 +308,13 @@ def test_what_is_not_offered_says_why(stand_in):
         ("polynomial_multiplication", "x.__class__", False),
         ("polynomial_multiplication", "x.subs", False),
         ("simple_integration", "factorial(10)", False),
+        ("simple_integration", "1e999999999", False),
+        ("intermediate_integration", "((9**99)**99)**99", False),
+        ("intermediate_integration", "(sin((9**20)**9))**9", False),
+        ("intermediate_integration", "(x**2 + 1)**3/6 + sin(x**2)**2 + C", True),
+        ("polynomial_multiplication", "x**99 + y**99 + z**99", True),
+        ("complex_arithmetic", "nan", False),
+        ("complex_arithmetic", "-84.0 + 48.5i", True),
         ("coin_flip", "1e999999999", False),
         ("coin_flip", "0.25", True),
         ("coin_flip", "3.05e-05", True),
@@ -326,3 +396,43 @@ def test_a_proposer_may_make_one_parameter_harder_than_another():
     few, many = (family.propose(f"num_terms {terms}; num_digits 0 | 5", 6) for terms in (0, 5))
     assert len(few.prompt) < len(many.prompt)
     assert family.verify(many, many.key) == 1.0
+
+
+@needs_library
+@pytest.mark.parametrize("name", NAMES)
+def test_a_proposer_chooses_every_parameter_and_no_more_than_its_level(name):
+    family = ReasoningGym(name)
+    for level in range(family.levels):
+        bounds = dict(family._choice(level))
+        assert set(bounds) == (set(family.parameters) if level else set())
+        assert all(0 <= most < family.parameters[parameter] for parameter, most in bounds.items())
+        assert len(bridge._written(tuple(bounds.items()))) < bridge.MOST_PROPOSAL
+        for parameter, most in bounds.items():
+            assert dict(family._read(f"{parameter} {most}", level))[parameter] == most
+            with pytest.raises(Malformed):
+                family._read(f"{parameter} {most + 1}", level)
+
+
+HOSTILE = [
+    "9" * 4000,
+    "1e999999999",
+    "((9**99)**99)**99",
+    "99999999**99999999",
+    "[" * 5000,
+    '{"a":' * 2000,
+    "(" * 1500 + "1" + ")" * 1500,
+    "1 " * 7000,
+    "nan",
+    "\u0663 + \u0664",
+    "__import__('os').system('true')",
+    "1" * 1_000_000,
+]
+
+
+@needs_library
+@pytest.mark.parametrize("name", NAMES)
+def test_hostile_answers_end_as_wrong_ones(name):
+    """A line of sympy worked at `1e999999999` for minutes, and "nan" was right wherever it was read as a number."""
+    family = ReasoningGym(name)
+    task = family.draw(np.random.default_rng(7), 0)
+    assert all(family.verify(task, answer) <= 0.2 for answer in HOSTILE)

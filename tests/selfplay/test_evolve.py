@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, Scripted
 from sparring.envs import make, programs
 from sparring.envs.contest import Contest
 from sparring.envs.critic import CriticState
+from sparring.envs.proposer_rewards import RULES
 from sparring.envs.tasks import make_family
 from sparring.selfplay import Learner, Rule, make_rule
 from sparring.selfplay.advantage import RoleBaseline
@@ -548,6 +550,36 @@ def test_the_guard_is_told_of_the_updates_and_of_the_probe(desk: Desk, curriculu
     assert math.isnan(signs({}, None)["logits"])
 
 
+def test_the_guard_is_told_of_proposals_and_of_how_far_wrong_answers_are_apart() -> None:
+    """Of four answers half are right: 2.5 distinct ones are 1.5 beyond the first for one half."""
+    told = signs({"valid": 0.9, "distinct_answers": 2.5, "train_accuracy": 0.5}, scores(a=0.5))
+    assert (told["valid"], told["wrong_spread"]) == (0.9, 3.0)
+    assert "wrong_spread" not in signs({"distinct_answers": 1.0, "train_accuracy": 1.0}, scores(a=0.5))
+    assert told.keys() <= METRICS.keys()
+
+
+@pytest.mark.parametrize(
+    ("found", "rules"),
+    [
+        # Half as many are valid; and where most answers are right, fewer distinct ones are none the worse for it.
+        ({"valid": 0.45, "distinct_answers": 1.5, "train_accuracy": 0.8}, []),
+        ({"valid": 0.44, "distinct_answers": 1.5, "train_accuracy": 0.8}, ["valid_low"]),
+        ({"valid": 0.9, "distinct_answers": 1.5, "train_accuracy": 0.2}, ["spread_low"]),
+        ({"distinct_answers": 1.0, "train_accuracy": 0.2}, ["spread_low"]),
+    ],
+)
+def test_fewer_valid_proposals_and_one_answer_to_all_are_warned_of(found: dict[str, float], rules: list[str]) -> None:
+    """In the first generation a fifth was right, and 2.4 of 3.4 distinct answers beyond the first: 3 a wrong one."""
+    guard = loop_guard()
+    assert guard is not None
+    guard.begin({"strength": 0.2})
+    first = signs({"valid": 0.9, "distinct_answers": 3.4, "train_accuracy": 0.2}, scores(a=0.2))
+    assert guard.check(1, first).action == "go on"
+    verdict = guard.check(2, signs(found, scores(a=0.2)))
+    assert [name for name in LOOP_RULES if f"by the rule {name}" in verdict.message] == rules
+    assert verdict.action == ("warn" if rules else "go on")
+
+
 def test_the_rules_of_the_loop_change_by_the_same_words_as_those_of_training() -> None:
     assert {"entropy_low", "entropy_floor", "kl_ceiling", "skew_rise"}.isdisjoint(LOOP_RULES)
     assert all(rule.patience == 1 for rule in LOOP_RULES.values())
@@ -887,6 +919,7 @@ def test_what_is_no_task_a_copy_or_a_twin_is_dropped_with_its_reason(curriculum:
     assert [task.data for task in method.own] == [("3 + 4",), ("5 + 6",)]
     assert all(kept.why == "right, in the band" for kept in here.archive.samples if kept.role == "solver")
     assert found.metrics["valid"] == pytest.approx(5 / 7)
+    assert sum(value for name, value in found.metrics.items() if name.startswith("solved/")) == pytest.approx(1)
 
 
 def test_copies_pass_where_novelty_is_not_asked_for(curriculum: Curriculum, desk: Desk) -> None:
@@ -961,6 +994,50 @@ def test_the_proposer_is_paid_nothing_for_what_is_no_task_unless_the_gate_is_gon
     bad = gated._read(here, ADD, asked, Reply(text="rubbish"))
     assert gated._worth(None, bad) == 0.0
     assert loose._worth(None, bad) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("rule", "paid"),
+    [("azr", -0.5), ("r_zero_code", -1.0), *((name, 0.0) for name in RULES if name not in ("azr", "r_zero_code"))],
+)
+def test_a_copy_is_never_paid_more_than_a_task_that_is_none(
+    rule: str, paid: float, curriculum: Curriculum, desk: Desk
+) -> None:
+    """It was paid 0, which by AZR's rule is more than a trivial or an unsolved task is worth."""
+    method, found, _ = instructed(curriculum, desk, ["1 + 1"], reward=rule)
+    assert found.metrics["proposer_reward"] == paid
+    worths = [
+        method.rule(True, [1.0] * k + [0.0] * (8 - k), repetition) for k in range(9) for repetition in (0.0, 0.5, 1.0)
+    ]
+    assert paid <= min(worths)
+    assert paid >= method.rule(False, ())
+
+
+@pytest.mark.parametrize(
+    ("rule", "novelty", "rewards"),
+    [
+        # Of 3 + 4 two answers of eight are right, and three are "1", which is what most say; of 5 + 6 none and three.
+        # 4 + 3 is the same sum: a copy, unless copies pass, and then it is solved like its twin.
+        ("learnability", 0.7, [0.75, 0.0, 0.0, 0.0]),
+        ("r_zero", 0.7, [0.75 - 0.5, 0.0, 0.0, 0.75 - 0.25]),
+        ("r_zero_code", 0.7, [0.375 - 0.5, -1.0, -1.0 - 0.25, 0.375 - 0.25]),
+        ("r_zero", None, [0.75 - 0.5, 0.75 - 0.5, 0.0, 0.75 - 0.25]),
+        # All have a plus, and 5 + 6 and 3 + 4 nothing else in common: a ROUGE-L of 1/3.
+        ("r_zero", 0.3, [0.75 - 0.75, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_rewards_of_a_batch_by_hand(
+    rule: str, novelty: float | None, rewards: list[float], curriculum: Curriculum, desk: Desk
+) -> None:
+    said, answers = iter(["3 + 4", "4 + 3", "rubbish", "5 + 6"]), cycle(["7", "7", "1", "1", "1", "2", "3", "4"])
+    agent = ScriptedAgent(lambda prompt: next(said if "Your task:" in prompt.text else answers))
+    seeds = [make_family("arithmetic").propose("1 - 1", 1)]
+    method = SelfInstruct(seeds=seeds, proposals=4, novelty=novelty, reward=rule, trains_solver=False)
+    seen: list[float] = []
+    method._paid = lambda round, proposals, paid: iter(seen.extend(paid) or ())  # type: ignore[method-assign]
+    wild = Curriculum([Skill("arithmetic", 1)])
+    method.gather(a_round(wild, desk, agent, arithmetic=1))
+    assert seen == pytest.approx(rewards)
 
 
 @pytest.mark.parametrize(
