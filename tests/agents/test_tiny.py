@@ -144,3 +144,24 @@ def test_one_model_can_be_made_for_several_games() -> None:
 def test_any_number_of_heads_will_do(heads: int) -> None:
     agent = tiny_agent(make("KuhnPoker-v0"), corpus_games=2, hidden=8 * heads, heads=heads, layers=1)
     assert agent.reply([ask(make("KuhnPoker-v0"), "Card?", 0, None)])[0].ids
+
+
+@pytest.mark.parametrize(
+    ("positions", "order", "far"), [("rotary", True, True), ("none", False, True), ("local", True, False)]
+)
+def test_one_layer_sees_order_and_what_is_far_as_its_positions_say(positions: str, order: bool, far: bool) -> None:
+    agent = tiny_agent(make("KuhnPoker-v0"), corpus_games=2, hidden=32, layers=1, positions=positions)
+    text = torch.tensor([[7, 8, 9, 10, 11, 12, 13]])
+
+    def changes(index: list[int]) -> bool:
+        with torch.no_grad():
+            said, other = (agent.model(ids).logits[0, -1] for ids in (text, text[:, index]))
+        return not torch.allclose(said, other, atol=1e-5)
+
+    assert changes([0, 1, 2, 3, 5, 4, 6]) is order
+    assert changes([1, 1, 2, 3, 4, 5, 6]) is far
+
+
+def test_positions_that_there_are_not_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"unknown positions 'loacl'\. Did you mean 'local'"):
+        tiny_agent(make("KuhnPoker-v0"), corpus_games=2, positions="loacl")

@@ -64,19 +64,19 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
             del sys.modules[name]
 
 
-def test_a_text_is_reversed_and_each_letter_is_one_token(tasks: ModuleType) -> None:
-    family = tasks.Backwards()
+def test_a_text_is_copied_and_each_letter_is_one_token(tasks: ModuleType) -> None:
+    family = tasks.Again()
     task = family.draw(np.random.default_rng(0), 6)
-    assert len(task.prompt) == 7
-    assert (family.verify(task, task.prompt[::-1]), family.verify(task, task.prompt)) == (1.0, 0.0)
-    agent = tiny_agent(Contest(task=family, level=6, single=True, skin="brief"), corpus_games=40, positions="none")
-    assert len(agent.encode_speech(task.key)) == 7 + 1
+    assert (len(task.prompt), len(set(task.prompt)), task.prompt[-1]) == (8, 8, "|")
+    assert (family.verify(task, task.prompt), family.verify(task, task.prompt[:-1])) == (1.0, 0.0)
+    agent = tiny_agent(Contest(task=family, level=6, single=True, skin="brief"), corpus_games=40, positions="local")
+    assert len(agent.encode_speech(task.key)) == 8 + 1
 
 
 def test_a_length_is_mastered_only_if_all_shorter_ones_are(trials: ModuleType) -> None:
     accuracy = {f"again-{n}": right for n, right in enumerate((1.0, 0.96, 0.95, 0.94, 1.0))}
     assert (trials.reach(accuracy), trials.reach({})) == (3, 0)
-    assert [trials.practised(g) for g in range(1, 6)] == [1, 1, 2, 2, 3]
+    assert [trials.practised(g) for g in range(1, 4)] == [2, 4, 6]
 
 
 def test_a_generation_ends_when_its_tokens_are_spent(trials: ModuleType) -> None:
