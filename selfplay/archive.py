@@ -44,8 +44,8 @@ class Kept:
     role: str = "solver"
     """Of whom it is an example: "solver" or "proposer"."""
     accepted: bool = True
-    """Whether the policy that first learned from it was let in. It may be learned from either way: what was rolled back
-    is that policy, not the one that gave the answer."""
+    """Whether the policy that first learned from it was let in; see `roll_back`. It may be learned from either way: what
+    was rolled back is that policy, not the one that gave the answer."""
 
     @property
     def reply(self) -> Reply:
@@ -101,7 +101,10 @@ class Archive:
                 file.writelines(_line(sample) for sample in new)
 
     def roll_back(self, since: int) -> None:
-        """Mark the samples from number `since` on as those of a policy that was not let in; they stay."""
+        """Mark the samples from number `since` on as those of a policy that was not let in; they stay.
+
+        `EvolveRun` does so; whoever turns the loop alone has the reports to do it by.
+        """
         if len(self) <= since:
             return
         self.samples[since:] = [replace(sample, accepted=False) for sample in self.samples[since:]]
