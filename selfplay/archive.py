@@ -44,8 +44,8 @@ class Kept:
     role: str = "solver"
     """Of whom it is an example: "solver" or "proposer"."""
     accepted: bool = True
-    """Whether the policy that first learned from it was let in; see `roll_back`. It may be learned from either way: what
-    was rolled back is that policy, not the one that gave the answer."""
+    """Whether the policy that first learned from it was let in; see `roll_back`. It may be learned from either way:
+    what was rolled back is that policy, not the one that gave the answer."""
 
     @property
     def reply(self) -> Reply:
