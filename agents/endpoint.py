@@ -35,6 +35,8 @@ PATIENCE = 2
 """Requests of one prompt that may run out of time while nobody is answered; one, once that has happened."""
 UNREAD = ("stream", "n", "tools", "functions")
 """What would bring replies that are not read."""
+TIME_LIMIT = 600.0
+"""Seconds for one prompt, if nothing else is said."""
 
 
 class EndpointAgent:
@@ -60,7 +62,7 @@ class EndpointAgent:
         concurrency: int = 16,
         timeout: float = 120.0,
         retries: int = 5,
-        time_limit: float = 600.0,
+        time_limit: float = TIME_LIMIT,
         prices: tuple[float, float] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,

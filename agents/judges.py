@@ -15,6 +15,7 @@ from sparring.envs.judging import decide
 from sparring.envs.quote_judge import QuoteJudge
 
 from .agent import Agent, Policy, Prompt
+from .endpoint import TIME_LIMIT
 from .endpoint_name import is_endpoint
 from .hearing import LETTERS, UNSURE, Heard, Hearing, digest
 from .judge_counts import Counts, reported
@@ -160,12 +161,21 @@ def _by(how: str, kind: str) -> Callable[[str, dict[str, Any]], Judge]:
     def make(spec: str, settings: dict[str, Any]) -> Judge:
         from .loading import make_agent, settings_of
 
-        agent = make_agent(spec, **settings_of(spec, _without(settings, "timeout")))
-        judge = AgentJudge(agent, by=how, name=f"{kind}:{spec}")
-        # A server tries again by itself; a model asked once more says the same, for its noise is the case's own.
-        return _patient(judge, settings, **({"tries": 1} if is_endpoint(spec) else {"is_void_final": True}))
+        rest = _without(settings, "timeout")
+        if is_endpoint(spec):
+            # A server minds the time of each request, and tries again by itself: a slow one must not void a batch.
+            agent = make_agent(spec, **settings_of(spec, _minded(settings.get("timeout")) | rest))
+            return _patient(AgentJudge(agent, by=how, name=f"{kind}:{spec}"), rest, tries=1)
+        judge = AgentJudge(make_agent(spec, **settings_of(spec, rest)), by=how, name=f"{kind}:{spec}")
+        # A model asked once more says the same, for its noise is the case's own.
+        return _patient(judge, settings, is_void_final=True)
 
     return make
+
+
+def _minded(timeout: float | None) -> dict[str, float]:
+    """Return the settings of a server that may take so long for a request, and for a prompt no less than by default."""
+    return {} if timeout is None else {"timeout": timeout, "time_limit": max(timeout, TIME_LIMIT)}
 
 
 def _swapped(spec: str, settings: dict[str, Any]) -> Judge:
@@ -242,8 +252,8 @@ def make_judge(spec: str, *, timeout: float | None = None, **settings: Any) -> C
 
     Args:
         spec: see above.
-        timeout: seconds that models, servers and judges of your own may take for a call, before they are asked again
-            and then left without a verdict; None: no limit.
+        timeout: seconds that models and judges of your own may take for a call, a batch of cases, and servers for each
+            request, before they are asked again and then left without a verdict; None: no limit, but a server's own.
         settings: of language models, see `LanguageModelAgent.from_pretrained`.
 
     Raises ValueError, naming what is near, if there is no such judge.

@@ -24,7 +24,7 @@ import torch
 from evolution_all import ALL
 from evolution_arms import ADDITION, IMPROVING, Trial
 from evolution_instruct import EXPRESSIONS, PROGRAMS
-from evolution_lengths import LABELLED, LENGTHS, practised, reach
+from evolution_lengths import FURTHER, LABELLED, LONGER, reach, skill_of
 from evolution_play import self_play
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -34,7 +34,7 @@ SEEDS = (0, 1, 2, 3, 4)
 Record = dict[str, Any]
 TRIALS: dict[str, Trial] = {
     "addition": ADDITION,
-    "lengths": LENGTHS,
+    "lengths": LONGER,
     "improving": IMPROVING,
     "expressions": EXPRESSIONS,
     "programs": PROGRAMS,
@@ -123,7 +123,7 @@ def report(records: Sequence[Record]) -> str:
                 f"Not finished: {sum(map(len, arms.values()))} of {wanted} runs, of which nothing is claimed yet."
             ]
             continue
-        if trial is LENGTHS:
+        if trial is LONGER:
             lines += _lengths(arms)
             continue
         lines += [*_table(trial, arms), *_proposals(arms)]
@@ -172,19 +172,16 @@ def _table(trial: Trial, arms: Mapping[str, Sequence[Record]]) -> list[str]:
 
 def _lengths(arms: Mapping[str, Sequence[Record]]) -> list[str]:
     """Return how right the policy is at the length that each generation has practised, by arm."""
-    generations = len(next(iter(arms.values()))[0]["curve"])
-    lengths = [LABELLED + practised(g) for g in range(1, generations)]
     lines = [
-        f"Lengths of up to {LABELLED} are labelled. A column is a generation and the length it practises: accuracy",
-        "at that length after it. Mastered is the longest length up to which all are at 95 % or better, by seed.",
+        f"Lengths of up to {max(LABELLED)} are labelled. A column is a generation and the length it practises, the",
+        "accuracy at that length after it. Mastered is the longest length up to which all are at 95 % or better, by",
+        "seed.",
         "",
-        f"| arm | seeds | {' | '.join(map(str, lengths))} | mastered, start | end | seconds |",
-        "|---" * (len(lengths) + 5) + "|",
+        f"| arm | seeds | {' | '.join(map(str, FURTHER))} | mastered, start | end | seconds |",
+        "|---" * (len(FURTHER) + 5) + "|",
     ]
     for arm, runs in arms.items():
-        at = [
-            said([r["curve"][g]["skills"][f"again-{length - 1}"] for r in runs]) for g, length in enumerate(lengths, 1)
-        ]
+        at = [said([r["curve"][g]["skills"][skill_of(length)] for r in runs]) for g, length in enumerate(FURTHER, 1)]
         ends = [", ".join(str(reach(r["curve"][g]["skills"])) for r in runs) for g in (0, -1)]
         seconds = f"{statistics.fmean(r['seconds'] for r in runs):.0f}"
         lines.append(f"| {' | '.join([arm, str(len(runs)), *at, *ends, seconds])} |")

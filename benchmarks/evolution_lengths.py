@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 from evolution_arms import Control, Start, Trial
@@ -13,19 +14,18 @@ from sparring.envs.tasks import Task
 from sparring.selfplay.evolve import Experience, Method, Round
 from sparring.selfplay.self_training import SelfTraining
 
-LABELLED, LEVELS = 8, 24
-"""Lengths of which there are labels, and lengths that are probed; a level is a length less one."""
+LABELLED, FURTHER = range(1, 9), range(10, 25, 2)
+"""Lengths of which there are labels, and those that are practised without, one a generation."""
+LENGTHS = (*LABELLED, *FURTHER)
 PROMPTS, STEPS, BATCH = 1000, 100, 64
 """A generation: unlabelled texts, and steps and samples of imitation."""
-PACE = 2
-"""Letters by which a generation's texts are longer than those of the one before."""
 WELL = 0.95
 """Accuracy at which a length is mastered."""
 
 
 @dataclass(kw_only=True)
 class Longer:
-    """A method that practises one length at a time, each by one longer than the one before."""
+    """A method that practises one length a generation, each longer than the one before."""
 
     method: Method
     name: str = "longer"
@@ -34,8 +34,8 @@ class Longer:
         self.modules: Mapping[str, str] = self.method.modules
 
     def gather(self, round: Round) -> Experience:
-        level = LABELLED + practised(round.generation) - 1
-        weights = {skill: float(skill.level == level) for skill in round.curriculum.skills}
+        practised = skill_of(FURTHER[round.generation - 1])
+        weights = {skill: float(str(skill) == practised) for skill in round.curriculum.skills}
         return self.method.gather(replace(round, weights=weights))
 
     def state_dict(self) -> dict[str, Any]:
@@ -45,9 +45,8 @@ class Longer:
         self.method.load_state_dict(state)
 
 
-def practised(generation: int) -> int:
-    """Return by how much what a generation practises is longer than what is labelled."""
-    return PACE * generation
+def skill_of(length: int) -> str:
+    return f"{Again.name}-{length - 1}"
 
 
 def longer(keep: str, threshold: float = 1.0, samples: int = 1) -> Callable[[Sequence[Task]], Method]:
@@ -60,25 +59,24 @@ def longer(keep: str, threshold: float = 1.0, samples: int = 1) -> Callable[[Seq
     return make
 
 
-LENGTHS = Trial(
+LONGER = Trial(
     title="Self-Training on lengths that nobody labelled",
     claim="a longer length each round at 95 % or better, with a filter by length and no label",
     start=Start(
-        skills=tuple(f"{Again.name}-{level}" for level in range(LEVELS)),
-        rare=tuple(f"{Again.name}-{level}" for level in range(LABELLED, LEVELS)),
+        skills=tuple(map(skill_of, LENGTHS)),
+        rare=tuple(map(skill_of, FURTHER)),
         rarity=0.0,
         labelled=4000,
-        steps=600,
+        steps=700,
         batch=BATCH,
         decays=True,
         positions="local",
-        max_new_tokens=LEVELS + 4,
+        max_new_tokens=max(LENGTHS) + 4,
     ),
-    generations=8,
+    generations=len(FURTHER),
     arms={
         "length filter": longer("length"),
-        "confidence": longer("confidence", 0.5),
-        "majority": longer("majority", samples=8),
+        "length, and four of four agree": longer("length+majority", samples=4),
         "no filter": longer("none"),
         "verifier": longer("verifier"),
         "seed data only": lambda seeds: Control(steps=STEPS, batch=BATCH),
@@ -90,8 +88,6 @@ LENGTHS = Trial(
 
 
 def reach(skills: Mapping[str, float]) -> int:
-    """Return the longest length up to which every length is mastered."""
-    longest = 0
-    while skills.get(f"{Again.name}-{longest}", 0.0) >= WELL:
-        longest += 1
-    return longest
+    """Return the longest length up to which every length that is asked is mastered; 0 where none is."""
+    mastered = takewhile(lambda length: skills[skill_of(length)] >= WELL, LENGTHS)
+    return max(mastered, default=0)

@@ -12,70 +12,25 @@ Settings come from the defaults, then from `--config FILE.yaml`, then from flags
 
 from __future__ import annotations
 
-import argparse
 import sys
-from dataclasses import fields
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
-from trl import TrlParser
 
-from sparring.envs import near
 from sparring.selfplay.evolve import GenerationReport
 from sparring.selfplay.evolve_run import EvolveRun, EvolveSettings
-from sparring.selfplay.settings import check_file
+from sparring.selfplay.flags import read_flags
 
 SMALL = 10_000_000
 """Parameters below which several threads only get into each other's way."""
 
 
-def number_or_none(word: str) -> float | None:
-    if word in ("none", "null"):
-        return None
-    try:
-        return float(word)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"a number or none, not {word!r}") from None
-
-
-class Parser(TrlParser):  # type: ignore[misc]
-    """Reads settings as TRL's parser does, and refuses in a line, without all the flags before it."""
-
-    def __init__(self) -> None:
-        about = f"{__doc__.splitlines()[0]} --config FILE.yaml reads settings from a file; flags override it."
-        # Not the types of `fields`, which a parser replaces by classes.
-        optional = [name for name, kind in EvolveSettings.__annotations__.items() if kind == "float | None"]
-        super().__init__([EvolveSettings], description=about, allow_abbrev=False)
-        for action in self._actions:
-            if action.dest in optional:
-                action.type = number_or_none
-
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message}; see --help")
-
-
 def read_settings(arguments: list[str]) -> EvolveSettings:
     """Read flags and the config file; a misspelt name ends the program with the near one."""
-    names = [f.name for f in fields(EvolveSettings)]
-    # TrlParser takes the file's name as a word of its own only.
-    arguments = [
-        part for word in arguments for part in (word.split("=", 1) if word.startswith("--config=") else [word])
-    ]
-    if arguments[-1:] == ["--config"]:
-        raise ValueError("--config needs the name of a YAML file")
-    if "--config" in arguments:
-        check_file(Path(arguments[arguments.index("--config") + 1]), of=EvolveSettings)
-    settings: EvolveSettings
-    settings, unknown = Parser().parse_args_and_config(arguments, return_remaining_strings=True)
-    for word in unknown:
-        if word.startswith("--"):
-            raise ValueError(f"unknown flag {word}.{near(word.lstrip('-').split('=')[0], names)}")
-        raise ValueError(f"{word!r} belongs to no flag")
-    return settings
+    return read_flags(EvolveSettings, arguments, about=__doc__.splitlines()[0])
 
 
 def run(settings: EvolveSettings, console: Console) -> dict[str, Any]:

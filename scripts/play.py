@@ -69,7 +69,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--options", nargs="+", default=[], metavar="NAME=VALUE", help="settings of the game, for instance dice=2")
     add("--skin", help="another wording of the same game, for instance obfuscated")
     add("--judge", help="who decides a judged game: human, rule, model:FILE, lm:MODEL, swapped:lm:MODEL, ...")
-    add("--judge-timeout", type=seconds, help="seconds a judge may take for a call before it is asked again")
+    add("--judge-timeout", type=seconds, help="seconds for a call of a judge, or a request to its server")
     add("--hide-legal", action="store_true", help="leave the legal moves out of the prompts")
     return parser.parse_args(argv)
 

@@ -15,8 +15,6 @@ from __future__ import annotations
 import gc
 import signal
 import sys
-from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -24,33 +22,16 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
-from trl import TrlParser
 
-from sparring.envs import Void, near
+from sparring.envs import Void
+from sparring.selfplay.flags import read_flags
 from sparring.selfplay.run import Run
-from sparring.selfplay.settings import Settings, check_file
+from sparring.selfplay.settings import Settings
 
 
 def read_settings(arguments: list[str]) -> Settings:
     """Read flags and the config file; a misspelt name ends the program with the near one."""
-    names = [f.name for f in fields(Settings)]
-    # TrlParser takes the file's name as a word of its own only.
-    arguments = [
-        part for word in arguments for part in (word.split("=", 1) if word.startswith("--config=") else [word])
-    ]
-    if arguments[-1:] == ["--config"]:
-        raise ValueError("--config needs the name of a YAML file")
-    if "--config" in arguments:
-        check_file(Path(arguments[arguments.index("--config") + 1]))
-    about = f"{__doc__.splitlines()[0]} --config FILE.yaml reads settings from a file; flags override it."
-    parser = TrlParser([Settings], description=about, allow_abbrev=False)
-    settings: Settings
-    settings, unknown = parser.parse_args_and_config(arguments, return_remaining_strings=True)
-    for word in unknown:
-        if word.startswith("--"):
-            raise ValueError(f"unknown flag {word}.{near(word.lstrip('-').split('=')[0], names)}")
-        raise ValueError(f"{word!r} belongs to no flag")
-    return settings
+    return read_flags(Settings, arguments, about=__doc__.splitlines()[0])
 
 
 def train(settings: Settings, console: Console) -> dict[str, Any]:

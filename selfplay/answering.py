@@ -71,10 +71,14 @@ class Desk:
         """Return a reply as an answer."""
         if reply.fault:
             raise RuntimeError(f"a task could not be answered: {reply.fault}")
-        move = read_move(reply.text, None, brackets=self.game.keeps_brackets).move
-        text = "" if move is None else read_answer(move)
-        score = 0.0 if move is None else self.families[task.family].verify(task, text)
-        return Answer(task=task, reply=reply, text=text, score=score)
+        text = self.heard(reply.text)
+        score = 0.0 if text is None else self.families[task.family].verify(task, text)
+        return Answer(task=task, reply=reply, text=text or "", score=score)
+
+    def heard(self, text: str) -> str | None:
+        """Return what is read as the answer in the text of a reply; None where nothing is."""
+        move = read_move(text, None, brackets=self.game.keeps_brackets).move
+        return None if move is None else read_answer(move)
 
     def readable(self, answer: Answer) -> bool:
         """Return whether an answer could be read and is written as its task asks, right or not."""

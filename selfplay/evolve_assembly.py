@@ -88,9 +88,8 @@ def make_methods(settings: EvolveSettings, curriculum: Curriculum) -> dict[str, 
     """Return the methods with their weights."""
     s = settings
     preset: dict[str, Any] = {} if s.preset is None else PRESETS[s.preset]
-    training = {
-        name: getattr(s, name) for name in ("samples", "keep", "threshold", "members", "cap", "learn", "restart")
-    } | preset
+    of_training = ("samples", "keep", "threshold", "members", "cap", "accumulates", "learn", "restart")
+    training = {name: getattr(s, name) for name in of_training} | preset
     makers: dict[str, Callable[[], Method]] = {
         "self-training": lambda: SelfTraining(prompts=s.prompts, steps=s.steps, batch=s.batch, **training),
         "self-instruct": lambda: SelfInstruct(

@@ -25,7 +25,7 @@ HEADS = 4
 RANGES: dict[str, Range] = {
     **dict.fromkeys(("generations", "probe_tasks", "probe_samples", "hidden_tasks", "hidden_samples"), FROM_1),
     **dict.fromkeys(("prompts", "samples", "cap", "steps", "batch", "updates", "games"), FROM_1),
-    **dict.fromkeys(("layers", "max_new_tokens", "batch_tokens"), FROM_1),
+    **dict.fromkeys(("layers", "max_new_tokens", "batch_tokens", "patience"), FROM_1),
     # One member of an ensemble has none to agree with; positions turn pairs of numbers.
     **dict.fromkeys(("members", "hidden"), FROM_2),
     **dict.fromkeys(("seed_tasks", "seed_steps", "gate_margin", "bonus", "lora"), FROM_0),
@@ -52,6 +52,8 @@ def check(settings: EvolveSettings) -> None:
         )
     if s.lora and s.model == "tiny":
         raise ValueError("lora is for a loaded model, and the tiny one is trained as a whole: leave it out")
+    if s.patience is not None and s.gate_margin is None and s.guard == "none":
+        raise ValueError("patience counts rollbacks, and there is neither gate nor guard: leave it out")
     trains = "self-training" in weights_of_methods(s)
     if s.learn == "prefer" and not trains:
         raise ValueError("learn='prefer' is of the method self-training: add that, or leave it out")

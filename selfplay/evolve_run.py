@@ -65,6 +65,7 @@ class EvolveSettings:
     model: str = setting("tiny", "tiny (made from nothing), a model directory, or a hub name")
     seed: int = setting(0, "of everything")
     generations: int = setting(5, "turns of the loop")
+    patience: int | None = setting(None, "generations rolled back in a row after which the run ends; none: never")
     seed_tasks: int = setting(400, "labelled tasks that the policy begins with")
     seed_steps: int = setting(200, "steps of imitating them before the first generation")
     seed_lr: float | None = setting(None, "learning rate of that; none: --lr")
@@ -83,10 +84,15 @@ class EvolveSettings:
     prompts: int = setting(256, "tasks a generation (self-training), an update (self-improving), or proposals")
     samples: int = setting(8, "answers a task")
     preset: str | None = setting(None, "of self-training: star, rest-em, ttrl or scpo")
-    keep: str = setting("verifier", "of self-training: verifier, majority, ensemble, confidence, length or none")
-    threshold: float = setting(0.5, "of that filter")
+    keep: str = setting(
+        "verifier",
+        "of self-training: verifier, majority, ensemble, confidence, length, longest (near the length that nine of ten "
+        "do not exceed), several joined by + as in length+ensemble, or none",
+    )
+    threshold: float = setting(0.5, "of each of these filters")
     members: int = setting(3, "of an ensemble: generations whose policies vote")
     cap: int = setting(1, "of self-training: most answers kept a prompt")
+    accumulates: bool = setting(True, "of self-training: imitate all that was ever kept; else this generation's only")
     learn: str = setting("imitate", "of self-training: imitate, reinforce or prefer; of self-instruct: not prefer")
     restart: bool = setting(False, "of self-training: train from the first policy in every generation")
     steps: int = setting(100, "of self-training and self-instruct: steps of imitation a generation")
@@ -239,11 +245,11 @@ class EvolveRun:
         return replies
 
     def evolve(self) -> Iterator[GenerationReport]:
-        """Run the loop; yields each generation once it is written down. A run that the guard stopped does not go on."""
+        """Run the loop; yields each generation once it is written down. What was stopped or ended does not go on."""
         s = self.settings
-        if self.stopped:
+        if self.stopped or self.ended:
             return
-        self.start = self.start or Snapshot(self.learner)
+        self.start, seen = self.start or Snapshot(self.learner), len(self.archive)
         for report in evolve(
             self.agent,
             self.learner,
@@ -263,10 +269,24 @@ class EvolveRun:
             progress=self.progress,
             start=self.start,
         ):
+            if not report.admission.accepted:
+                self.archive.roll_back(seen)
+            seen = len(self.archive)
             self.reports.append(record(report))
             self.stopped = report.stopped
             self._save(report)
             yield report
+            if self.ended:
+                self.say(f"the run ends here: {self.ended}")
+                return
+
+    @property
+    def ended(self) -> str:
+        """Why a run that nobody stopped ends before its last generation; empty if it does not."""
+        s, last = self.settings, self.reports[1:][-(self.settings.patience or 0) :]
+        if s.patience is None or self.stopped or len(self.reports) > s.generations or len(last) < s.patience:
+            return ""
+        return "" if any(r["accepted"] for r in last) else f"{s.patience} generations in a row were rolled back"
 
     def _save(self, report: GenerationReport) -> None:
         assert self.start is not None
@@ -307,6 +327,8 @@ class EvolveRun:
             summary["rollbacks"] = self.guard.rollbacks
         if self.stopped:
             summary["stopped"] = self.stopped
+        if self.ended:
+            summary["ended"] = self.ended
         write_whole(self.path / "summary.json", json.dumps(strict(summary), indent=2) + "\n")
         return summary
 

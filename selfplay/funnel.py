@@ -5,6 +5,7 @@ A filter is a function from a list to the part of it that stays, so that it may 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -20,6 +21,8 @@ class Filter(Generic[Item]):
     """Why what it drops was dropped."""
     keep: Callable[[Sequence[Item]], Sequence[Item]]
     """Returns what stays, in order."""
+    figure: Callable[[Item], str] = field(default=lambda item: "")
+    """Returns what it saw of an item that stays, in a word or two."""
 
 
 @dataclass(slots=True)
@@ -63,32 +66,38 @@ def refine(items: Iterable[Item], filters: Iterable[Filter[Item]], funnel: Funne
     return list(left)
 
 
-def each(reason: str, test: Callable[[Item], bool]) -> Filter[Item]:
+def each(reason: str, test: Callable[[Item], bool], figure: Callable[[Item], str] = lambda item: "") -> Filter[Item]:
     """Return a filter that looks at one item at a time."""
-    return Filter(reason, lambda items: [item for item in items if test(item)])
+    return Filter(reason, lambda items: [item for item in items if test(item)], figure)
 
 
-def unique(reason: str, key: Callable[[Item], Any]) -> Filter[Item]:
-    """Return a filter that keeps the first item of each key."""
+def unique(reason: str, key: Callable[[Item], Any], *, seen: Iterable[Any] = ()) -> Filter[Item]:
+    """Return a filter that keeps the first item of each key, and none of a key that was seen before."""
+    before = frozenset(seen)
 
     def keep(items: Sequence[Item]) -> list[Item]:
         first: dict[Any, Item] = {}
         for item in items:
-            first.setdefault(key(item), item)
+            if key(item) not in before:
+                first.setdefault(key(item), item)
         return list(first.values())
 
     return Filter(reason, keep)
 
 
-def at_most(reason: str, most: int, key: Callable[[Item], Any]) -> Filter[Item]:
-    """Return a filter that keeps the first `most` items of each key, so that easy prompts do not fill the batch."""
+def at_most(reason: str, most: int, key: Callable[[Item], Any], *, seen: Iterable[Any] = ()) -> Filter[Item]:
+    """Return a filter that keeps the first `most` items of each key, so that easy prompts do not fill the batch.
+
+    Keys that were `seen` before count.
+    """
+    before = Counter(seen)
 
     def keep(items: Sequence[Item]) -> list[Item]:
-        seen: dict[Any, int] = {}
+        count = before.copy()
         kept = []
         for item in items:
-            seen[key(item)] = seen.get(key(item), 0) + 1
-            if seen[key(item)] <= most:
+            count[key(item)] += 1
+            if count[key(item)] <= most:
                 kept.append(item)
         return kept
 

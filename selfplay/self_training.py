@@ -1,14 +1,13 @@
 """Self-Training: a policy makes its own training data out of unlabelled prompts.
 
-Chosen: k answers a prompt, one filter by name, caps and no repeats, an archive that only grows, and three ways to learn
+Chosen: k answers a prompt, filters by name, caps and no repeats, an archive that only grows, and three ways to learn
 from what is kept. STaR, ReST-EM, TTRL and ScPO are settings of it. Left out: rationalisation with the answer as a hint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -20,70 +19,19 @@ from sparring.envs import near
 from sparring.envs.tasks import Task
 
 from .advantage import Sample
-from .answering import Answer, Desk, majority, voting_gain
+from .answering import Answer, Desk, voting_gain
 from .archive import Archive, Kept, kept_of
 from .ensemble import Ensemble
 from .evolve import Experience, Round, Step, step
 from .funnel import Filter, Funnel, at_most, each, refine, unique
 from .imitation import Imitation
+from .keeps import ENSEMBLE, IMPERSONAL, KEEPS, Groups, leads, read_keep
 from .pairs import Pair, Weighted
 from .policy_gradient import PolicyGradient
 from .preference import Preference
 from .skills import HIDDEN
 
-Groups = Sequence[Sequence[Answer]]
 LEARNS = ("imitate", "reinforce", "prefer")
-
-
-def _by_verifier(groups: Groups, threshold: float) -> Filter[Answer]:
-    return each("the verifier says it is wrong", lambda answer: answer.is_right)
-
-
-def _by_majority(groups: Groups, threshold: float) -> Filter[Answer]:
-    won = {id(a) for group in groups for a in group if _leads(group, threshold) == a.text != ""}
-    return each("it is not what most answers say", lambda answer: id(answer) in won)
-
-
-def _leads(group: Sequence[Answer], threshold: float) -> str:
-    text, share = majority(group)
-    return text if share >= threshold else ""
-
-
-def _by_confidence(groups: Groups, threshold: float) -> Filter[Answer]:
-    bound = float(np.quantile([a.confidence for group in groups for a in group], threshold))
-    return each("the policy is less sure of it than of others", lambda answer: answer.confidence >= bound)
-
-
-def _by_length(groups: Groups, threshold: float, at: float = 0.5) -> Filter[Answer]:
-    lengths: dict[tuple[str, int], list[int]] = {}
-    for answer in (a for group in groups for a in group if a.text):
-        lengths.setdefault((answer.task.family, answer.task.level), []).append(len(answer.text))
-    # Never the longest: one answer that does not end would have all others dropped.
-    usual = {skill: float(np.quantile(found, at, method="inverted_cdf")) for skill, found in lengths.items()}
-
-    def fits(answer: Answer) -> bool:
-        length = usual[answer.task.family, answer.task.level]
-        return threshold * length <= len(answer.text) and threshold * len(answer.text) <= length
-
-    return each("it is short or long for its kind", fits)
-
-
-KEEPS: Mapping[str, Callable[[Groups, float], Filter[Answer]]] = MappingProxyType(
-    {
-        "verifier": _by_verifier,
-        "majority": _by_majority,
-        "confidence": _by_confidence,
-        "length": _by_length,
-        "longest": partial(_by_length, at=0.9),
-        "none": lambda groups, threshold: each("", lambda answer: True),
-    }
-)
-"""Filters by name, each made for the answers of a generation and a threshold: the least share of a majority, the
-quantile of confidence, or of two lengths, an answer's and the median of its kind, the least share that the shorter is
-of the longer. "longest" takes for the latter the length that nine of ten do not exceed: where answers end too early
-(Lee et al. 2025, arXiv 2502.01612)."""
-ENSEMBLE = "ensemble"
-"""One more: what at least `threshold` of the policy's last `members` selves answer too."""
 
 
 @dataclass(kw_only=True)
@@ -95,11 +43,14 @@ class SelfTraining:
     samples: int = 8
     """Answers a prompt."""
     keep: str = "verifier"
-    """One of `KEEPS`, or `ENSEMBLE`."""
+    """Filters of `KEEPS`, and `ENSEMBLE`, joined by + ("length+ensemble" is against errors that breed errors); an
+    answer must pass them all. Or "none"."""
     threshold: float = 0.5
-    """Of the filter."""
+    """Of each filter."""
     cap: int = 1
-    """Most answers that are kept a prompt, so that easy prompts do not fill the archive."""
+    """Most answers that are kept a prompt, so that easy prompts do not fill the archive. Where samples accumulate and
+    the verifier is among the filters, over all generations; without it, a generation, for the first answer that was
+    kept may be wrong, and no later one would ever get in. An answer that was kept before is not kept again."""
     learn: str = "imitate"
     """"imitate" what is kept; "reinforce": all answers, paid by the filter's verdict; "prefer": what most answers say
     to what the fewest say, weighted by their votes (Prasad et al. 2024, arXiv 2411.04109)."""
@@ -119,8 +70,7 @@ class SelfTraining:
 
     def __post_init__(self) -> None:
         self._has_checked = False
-        if self.keep not in (known := [*KEEPS, ENSEMBLE]):
-            raise ValueError(f"unknown keep {self.keep!r}.{near(self.keep, known)}")
+        self.keeps = read_keep(self.keep)
         if self.learn not in LEARNS:
             raise ValueError(f"unknown learn {self.learn!r}.{near(self.learn, LEARNS)}")
         if self.learn == "reinforce" and self.keep not in ("verifier", "majority"):
@@ -136,10 +86,9 @@ class SelfTraining:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
         self.ensemble = Ensemble(self.members)
+        own = "+".join(name for name in self.keeps if name not in IMPERSONAL)
         self.modules: Mapping[str, str] = {"solutions": "it answers the prompts"} | (
-            {}
-            if self.keep in ("verifier", "length", "longest")
-            else {"feedback": f"its own answers judge them ({self.keep})"}
+            {"feedback": f"its own answers judge them ({own})"} if own else {}
         )
 
     def gather(self, round: Round) -> Experience:
@@ -148,14 +97,18 @@ class SelfTraining:
         Raises ValueError, with the figures, where voting cannot help from the first.
         """
         tasks = round.curriculum.mixed(round.weights, self.prompts, number=round.generation)
-        if self.keep == "majority" and self.checks_voting and not self._has_checked:
+        if "majority" in self.keeps and self.checks_voting and not self._has_checked:
             self._check_voting(round)
             # Not again: where all that it answers is right at last, voting does not help either.
             self._has_checked = True
         groups = round.desk.ask(round.agent, tasks, samples=self.samples, seed=round.seed)
         funnel = Funnel()
-        keep = self._by_ensemble(round, tasks) if self.keep == ENSEMBLE else KEEPS[self.keep](groups, self.threshold)
-        kept = refine((a for group in groups for a in group), self._filters(keep), funnel)
+        named = {
+            name: self._by_ensemble(round, tasks) if name == ENSEMBLE else KEEPS[name](groups, self.threshold)
+            for name in self.keeps
+        }
+        filters = self._filters(named.values(), self._earlier(round, tasks))
+        kept = refine((a for group in groups for a in group), filters, funnel)
         samples = [
             kept_of(
                 a.reply,
@@ -163,7 +116,7 @@ class SelfTraining:
                 method=self.name,
                 generation=round.generation,
                 task=a.task,
-                why=self.keep,
+                why=", ".join(f"{name} {stage.figure(a)}" for name, stage in named.items()) or self.keep,
             )
             for a in kept
         ]
@@ -181,14 +134,34 @@ class SelfTraining:
         voted = self.ensemble.votes(round.agent, round.desk, tasks, seed=round.seed + 101)
         least = self.threshold * len(self.ensemble.members)
         said = {task.prompt: votes for task, votes in zip(tasks, voted, strict=True)}
-        return each("its earlier selves say something else", lambda a: said[a.task.prompt][a.text] >= max(least, 1))
+        return each(
+            "its earlier selves say something else",
+            lambda a: said[a.task.prompt][a.text] >= max(least, 1),
+            lambda a: f"{said[a.task.prompt][a.text]} of {len(self.ensemble.members)}",
+        )
 
-    def _filters(self, keep: Filter[Answer]) -> list[Filter[Answer]]:
+    def _earlier(self, round: Round, tasks: Sequence[Task]) -> list[tuple[str, str]]:
+        """Return prompt and answer of what was kept before to prompts that are asked again, if it is imitated again.
+
+        Out of the archive, which a resumed run has as it was, and in which samples of a rolled-back generation stay.
+        """
+        if not self.accumulates or self.learn != "imitate":
+            return []
+        asked = {round.desk.prompt(task): task.prompt for task in tasks}
+        return [
+            (asked[kept.prompt], round.desk.heard(kept.text) or "")
+            for kept in round.archive.samples
+            if kept.method == self.name and kept.prompt in asked
+        ]
+
+    def _filters(self, keep: Iterable[Filter[Answer]], earlier: Sequence[tuple[str, str]] = ()) -> list[Filter[Answer]]:
+        """Return all filters, in order; `earlier` are prompts and answers of earlier generations."""
+        counted = [prompt for prompt, _ in earlier] if "verifier" in self.keeps else []
         return [
             each("it could not be read", lambda answer: answer.text != ""),
-            keep,
-            unique("it was given already", lambda answer: (answer.task.prompt, answer.text)),
-            at_most("there are enough to its prompt", self.cap, lambda answer: answer.task.prompt),
+            *keep,
+            unique("it was given already", lambda answer: (answer.task.prompt, answer.text), seen=earlier),
+            at_most("there are enough to its prompt", self.cap, lambda answer: answer.task.prompt, seen=counted),
         ]
 
     def _check_voting(self, round: Round) -> None:
@@ -227,7 +200,7 @@ class SelfTraining:
     def _paid(self, groups: Groups) -> Iterator[Sample]:
         """Yield every answer with its reward less the mean of the other answers' to its prompt."""
         for group in groups:
-            leader = _leads(group, self.threshold)
+            leader = leads(group, self.threshold)
             rewards = [a.score if self.keep == "verifier" else float(a.text == leader != "") for a in group]
             for answer, reward in zip(group, rewards, strict=True):
                 others = (sum(rewards) - reward) / max(len(rewards) - 1, 1)
@@ -291,10 +264,9 @@ def voted_pairs(groups: Groups, threshold: float) -> Iterator[Pair]:
 
 
 def _metrics(groups: Groups, kept: Sequence[Answer]) -> dict[str, float]:
-    """Return what there is to say of the answers; labels are looked at only here."""
+    """Return what there is to say of the answers; labels are looked at only here, and say nothing of none."""
     answers = [answer for group in groups for answer in group]
-    return {
-        "label_accuracy": float(np.mean([a.score for a in kept])) if kept else 0.0,
+    return ({"label_accuracy": float(np.mean([a.score for a in kept]))} if kept else {}) | {
         "train_accuracy": float(np.mean([a.score for a in answers])),
         "distinct_answers": float(np.mean([len({a.text for a in group}) for group in groups])),
         "reply_tokens": float(np.mean([len(a.reply.ids) for a in answers])),

@@ -32,7 +32,9 @@ class Settings:
         "who decides a judged game in training: rule, lm:MODEL, swapped:lm:MODEL; the game's own if not given",
     )
     eval_judge: str | None = setting(None, "who decides it when the policy is measured; as in training if not given")
-    judge_timeout: float | None = setting(None, "seconds a judge may take for a call before it is asked again")
+    judge_timeout: float | None = setting(
+        None, "seconds a judge may take for a call, and one on a server for each request, before it is asked again"
+    )
     model: str = setting("tiny", "tiny (made from nothing), a model directory, or a hub name")
     opponent: str = setting("self", "self, pool, random, optimal, a model, or openai:MODEL@URL: who sits opposite")
     pool_mix: list[str] = field(

@@ -177,6 +177,10 @@ def test_a_rollback_by_the_guard_is_the_same_over_a_resume(
     assert (summary["rollbacks"], summary["accepted"], summary["finished"]) == (1, 3, True)
     assert generations(tmp_path / "parts") == generations(tmp_path / "whole")
     assert "by the rule finite: back to" in generations(tmp_path / "whole")[1]["why"]
+    kept = [Archive(tmp_path / name / "archive.jsonl").samples for name in ("whole", "parts")]
+    assert kept[0] == kept[1]
+    assert {s.generation for s in kept[0] if not s.accepted} == {1}
+    assert {s.generation for s in kept[0] if s.accepted} >= {0, 2}
     weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("whole", "parts")]
     assert weights[0] == weights[1]
     again = EvolveRun(EvolveSettings(resume=str(tmp_path / "parts")), say=lambda text: None)
@@ -201,6 +205,53 @@ def test_a_run_that_the_guard_stops_says_why_and_does_not_go_on(
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["finished"], summary["generations"], summary["accepted"]) == (False, 1, 0)
     assert summary["stopped"].endswith("stopping")
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+def test_patience_ends_a_run_of_rollbacks_and_that_is_no_failure(
+    patience: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    script: Any,
+) -> None:
+    """Every candidate is rolled back here. A run that is taken up again ends where it had ended."""
+    monkeypatch.setenv("COLUMNS", "400")
+    out = str(tmp_path / "run")
+    guard = ["--guard_rules", "illegal_rise=-2:rollback", "--gate_margin", "none"]
+    arguments = [*GIVEN, "--keep", "none", "--patience", str(patience), *guard, "--out", out]
+    for words in (arguments, ["--resume", out]):
+        monkeypatch.setattr(sys, "argv", ["evolve.py", *words])
+        assert script.main() == 0
+        assert f"{patience} generations in a row were rolled back" in capsys.readouterr().out
+        summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+        assert (summary["finished"], summary["generations"]) == (True, patience)
+        assert summary["ended"] == f"{patience} generations in a row were rolled back"
+
+
+def test_an_accepted_generation_gives_patience_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Generations 1, 3 and 4 break, 2 is let in: two in a row end the run with the fourth of six."""
+    gather = SelfTraining.gather
+
+    def harmed(self: SelfTraining, round: Round) -> Experience:
+        found = gather(self, round)
+        if round.generation in (1, 3, 4):
+            found.steps = [*found.steps, overflow]
+        return found
+
+    monkeypatch.setattr(SelfTraining, "gather", harmed)
+    settings = replace(SHORT, generations=6, keep="none", gate_margin=None, patience=2)
+    summary = run(replace(settings, out=str(tmp_path / "run")))
+    assert [r["accepted"] for r in generations(tmp_path / "run")] == [True, False, True, False, False]
+    assert (summary["finished"], summary["generations"]) == (True, 4)
+    # What ends with its last generation anyway says nothing of patience.
+    assert "ended" not in run(replace(settings, generations=4, out=str(tmp_path / "short")))
+
+
+def test_a_run_may_forget_what_earlier_generations_kept(tmp_path: Path, script: Any) -> None:
+    settings = script.read_settings(["--accumulates", "false", "--out", str(tmp_path / "run")])
+    method: Any = EvolveRun(settings, say=lambda text: None).methods["self-training"][0]
+    assert method.accumulates is False
 
 
 def test_a_warning_of_the_guard_is_printed_and_written_down(tmp_path: Path) -> None:
@@ -339,6 +390,13 @@ def test_a_hub_models_recipe_runs_with_a_model_of_its_shape(recipe: Path, tmp_pa
         ({"skills": ["arithmetic-77"]}, "level of arithmetic must be"),
         ({"preset": "strar"}, "unknown preset 'strar'. Did you mean 'star'"),
         ({"keep": "majorty"}, "Did you mean 'majority'"),
+        ({"keep": "length+majorty"}, "unknown keep 'majorty'. Did you mean 'majority'"),
+        (
+            {"preset": "star", "keep": "verifier+length"},
+            r"preset star sets keep to 'verifier', not to 'verifier\+length'",
+        ),
+        ({"preset": "rest-em", "cap": 2}, "preset rest-em sets cap to 4, not to 2"),
+        ({"patience": 2, "gate_margin": None, "guard": "none"}, "patience counts rollbacks, and there is neither"),
         ({"resume": "nowhere"}, "nowhere holds no run to go on with"),
         ({"resume": "nowhere", "games": 3}, "a run goes on with its own settings; leave out games"),
         ({"model": "random"}, "no language model whose weights are here"),

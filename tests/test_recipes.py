@@ -1,6 +1,7 @@
 """Every recipe runs as it is written, only shorter; the one for a hub model with a small model of the same shape."""
 
 import json
+import re
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,11 @@ from sparring.agents import make_agent, tiny_agent
 from sparring.agents.hearing import Hearing
 from sparring.envs import make, read_options
 from sparring.selfplay import Run, Settings, warm_start
+from sparring.selfplay.evolve_run import EvolveSettings
 from sparring.selfplay.measures import make_measure
 
-RECIPES = sorted((Path(__file__).parent.parent / "scripts" / "recipes").glob("*.yaml"))
+FOLDER = Path(__file__).parent.parent / "scripts" / "recipes"
+RECIPES = sorted(FOLDER.glob("*.yaml"))
 SHORT: dict[str, Any] = {
     "games": 48,
     "batch_games": 16,
@@ -111,12 +114,17 @@ def test_the_hub_models_debate_runs_with_models_of_their_shapes(tmp_path: Path) 
     assert lines[-1]["judge/void"] == 0.0
 
 
-def test_every_recipe_says_what_it_shows_and_sets_only_what_there_is() -> None:
-    names = {f.name for f in fields(Settings)}
-    for recipe in RECIPES:
-        text = recipe.read_text(encoding="utf-8")
-        assert text.startswith("# "), f"{recipe.name} has no comment on what it shows"
-        assert yaml.safe_load(text).keys() <= names, recipe.name
+@pytest.mark.parametrize(
+    ("recipe", "of"),
+    [*((r, Settings) for r in RECIPES), *((r, EvolveSettings) for r in sorted((FOLDER / "evolve").glob("*.yaml")))],
+    ids=lambda x: x.stem if isinstance(x, Path) else "",
+)
+def test_every_recipe_says_what_it_shows_and_sets_only_what_there_is(recipe: Path, of: type[Any]) -> None:
+    text = recipe.read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    assert yaml.safe_load(text).keys() <= {f.name for f in fields(of)}
+    comment = " ".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
+    assert of is Settings or wants_a_hub(recipe) or re.search(r"\d CPU seconds", comment)
 
 
 @pytest.mark.parametrize("hub", [r for r in RECIPES if r.stem.endswith("_hub")], ids=lambda r: r.stem)

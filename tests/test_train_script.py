@@ -163,6 +163,9 @@ def test_a_run_is_not_overwritten(run: Path) -> None:
         (["--game", "no_such_module:Game"], "No module named"),
         (["--options", "dice"], "write name=value"),
         (["--game", "LiarsDice-v0", "--options", "dise=2"], "Did you mean 'dice'?"),
+        (["--kl_end", "small"], "a number or none, not 'small'"),
+        (["--max_new_tokens", "1.5"], "a whole number or none, not '1.5'"),
+        (["--thinking", "perhaps"], "true, false or none, not 'perhaps'"),
         (["stray"], "'stray' belongs to no flag"),
     ],
 )
@@ -185,6 +188,30 @@ def test_bad_settings_end_at_once_and_name_the_remedy(arguments: list[str], said
 def test_what_is_wrong_in_a_config_file_is_named(settings: object, said: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(yaml.safe_dump(settings))
     assert said in refuse(f"--config={tmp_path / 'c.yaml'}")
+
+
+OPTIONAL = ("kl_end", "max_new_tokens", "thinking", "skin", "judge", "clip_high", "anchor_every")
+
+
+def test_what_may_be_left_out_may_be_none_by_flag_and_by_file(tmp_path: Path) -> None:
+    """--thinking none was refused, and --skin none a skin of that name."""
+    words = {"kl_end": "0.5", "max_new_tokens": "7", "thinking": "false", "skin": "brief", "judge": "rule"}
+    given = SCRIPT.read_settings([part for name, word in words.items() for part in (f"--{name}", word)])
+    assert [getattr(given, name) for name in words] == [0.5, 7, False, "brief", "rule"]
+    path = tmp_path / "c.yaml"
+    path.write_text("".join(f"{name}: {word}\n" for name, word in words.items()))
+    for none in ("none", "null", "None"):
+        flags = [part for name in OPTIONAL for part in (f"--{name}", none)]
+        settings = SCRIPT.read_settings(["--config", str(path), *flags])
+        assert [getattr(settings, name) for name in OPTIONAL] == [None] * len(OPTIONAL)
+    path.write_text("".join(f"{name}: none\n" for name in OPTIONAL))
+    settings = SCRIPT.read_settings([f"--config={path}"])
+    assert [getattr(settings, name) for name in OPTIONAL] == [None] * len(OPTIONAL)
+
+
+def test_a_flag_that_cannot_be_read_is_refused_in_a_line_too() -> None:
+    """argparse had all flags before it."""
+    assert refuse("--games", "many") == "train.py: argument --games: invalid int value: 'many'; see --help\n"
 
 
 def test_a_refusal_is_one_line_and_no_traceback(tmp_path: Path) -> None:

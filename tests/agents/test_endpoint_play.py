@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -94,6 +95,20 @@ def test_a_run_is_called_after_the_model_and_not_after_the_address(server, tmp_p
     monkeypatch.chdir(tmp_path)
     run = Run(Settings(opponent=f"openai:org/m@{server.url}", **SMALL), say=lambda text: None)
     assert str(run.folder.path) == "runs/KuhnPoker-v0-m-seed0"
+
+
+def test_the_time_of_a_judge_on_a_server_is_that_of_a_request(server, chat):
+    """It was that of the batch: answers that were each in time were too late together, and all of them void."""
+
+    def answer(number, request):
+        time.sleep(2.5 if "slow" in request["messages"][-1]["content"] else 0.3)
+        return chat.completion("[a]")
+
+    server.answer = answer
+    judge = make_judge(f"words:openai:m@{server.url}", timeout=1.0, concurrency=2)
+    verdicts = judge.judge([Case(question=f"{n}?", answers=("x", "y")) for n in ("slow", 1, 2, 3, 4, 5)])
+    assert "no answer within 1 seconds" in verdicts[0].void
+    assert [verdict.p for verdict in verdicts[1:]] == [1.0] * 5
 
 
 @pytest.mark.parametrize("around", ["", "swapped:", "majority:rule+"])

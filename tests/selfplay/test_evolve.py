@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,8 +19,9 @@ from sparring.agents import LanguageModelAgent, Message, Prompt, Reply, Scripted
 from sparring.envs import make, programs
 from sparring.envs.contest import Contest
 from sparring.envs.critic import CriticState
+from sparring.envs.letters import Copy
 from sparring.envs.proposer_rewards import RULES
-from sparring.envs.tasks import make_family
+from sparring.envs.tasks import Task, make_family
 from sparring.selfplay import Learner, Rule, make_rule
 from sparring.selfplay.advantage import RoleBaseline
 from sparring.selfplay.answering import Answer, Desk, majority, pass_at, voting_gain
@@ -33,12 +35,13 @@ from sparring.selfplay.gate import Gate
 from sparring.selfplay.guard import Guard
 from sparring.selfplay.guard_rules import METRICS
 from sparring.selfplay.imitation import Imitation
+from sparring.selfplay.keeps import KEEPS
 from sparring.selfplay.pairs import Weighted
 from sparring.selfplay.play_method import SelfPlay
 from sparring.selfplay.prover_critic import EVERY, between, critic_games, shown
 from sparring.selfplay.self_improving import SelfImproving
 from sparring.selfplay.self_instruct import Proposal, SelfInstruct, rouge_l, tokens
-from sparring.selfplay.self_training import KEEPS, PRESETS, SelfTraining, imitation_steps, seed_data, voted_pairs
+from sparring.selfplay.self_training import PRESETS, SelfTraining, imitation_steps, seed_data, voted_pairs
 from sparring.selfplay.skills import (
     HIDDEN,
     PROBE,
@@ -109,6 +112,9 @@ def test_a_funnel_adds_up_and_says_why() -> None:
     other = Funnel(came=2, dropped={"it is odd": 1})
     funnel.add(other)
     assert (funnel.came, funnel.dropped["it is odd"], funnel.kept) == (10, 3, 4)
+    before = [unique("it was there", lambda n: n, seen=[4]), at_most("enough", 2, lambda n: n // 10, seen=[0, 1])]
+    for _ in range(2):
+        assert refine([4, 6, 8, 12, 13], before) == [6, 12]
 
 
 def test_a_filter_that_makes_something_up_is_refused() -> None:
@@ -128,8 +134,12 @@ def test_an_archive_can_be_audited_and_read_again(tmp_path: Path) -> None:
     archive.add([sample])
     assert Archive(path).samples == [sample]
     assert (sample.method, sample.generation, sample.why, sample.parent) == ("m", 2, "right", "arithmetic-0 by family")
+    before = path.read_bytes()
     archive.add([sample, sample])
     assert len(Archive(path)) == len(archive) == 3
+    archive.roll_back(1)
+    assert Archive(path).samples == archive.samples == [sample, *[replace(sample, accepted=False)] * 2]
+    assert path.read_bytes().startswith(before)
     path.write_text('{"prompt": 1}\n')
     with pytest.raises(ValueError, match="line 1 is no sample of an archive"):
         Archive(path)
@@ -639,9 +649,12 @@ def test_majority_and_voting_gain_by_hand() -> None:
     assert (voted, single, gain) == (0.5, 0.375, 0.125)
 
 
-def kept_by(keep: str, groups: list[list[Answer]], threshold: float = 0.5) -> list[str]:
-    method = SelfTraining(keep=keep, threshold=threshold, cap=9)
-    return [a.text for a in refine((a for g in groups for a in g), method._filters(KEEPS[keep](groups, threshold)))]
+def kept_by(
+    keep: str, groups: list[list[Answer]], threshold: float = 0.5, funnel: Funnel | None = None, **settings: Any
+) -> list[str]:
+    method = SelfTraining(**{"keep": keep, "threshold": threshold, "cap": 9, **settings})
+    filters = method._filters(KEEPS[name](groups, threshold) for name in method.keeps)
+    return [a.text for a in refine((a for g in groups for a in g), filters, funnel)]
 
 
 def test_each_filter_keeps_what_it_says() -> None:
@@ -660,6 +673,89 @@ def test_lengths_are_held_against_the_usual_one_not_the_longest() -> None:
     assert kept_by("length", [group], 1.0) == ["12", "34", "56"]
     assert kept_by("length", [group], 0.5) == ["12", "34", "56", "7"]
     assert kept_by("length", [group], 0.25) == ["12", "34", "56", "7", "89101112"]
+
+
+def test_lengths_are_held_against_what_nine_of_ten_do_not_exceed() -> None:
+    """Half of the answers end too early, and one does not end: the usual length is that of the four between."""
+    group = [answer(text) for text in ("1", "2", "3", "4", "5", "678", "679", "680", "681", "6" * 30, "")]
+    assert kept_by("longest", [group], 0.9) == ["678", "679", "680", "681"]
+    assert kept_by("length", [group], 0.9) == ["1", "2", "3", "4", "5"]
+    assert KEEPS["longest"]([group], 0.9).figure(group[0]) == "1 of 3"
+    # Each kind has a length of its own.
+    other = answer("7777777", task=replace(TASK, level=1))
+    assert kept_by("longest", [group, [other]], 0.9) == ["678", "679", "680", "681", "7777777"]
+
+
+def test_an_answer_must_pass_all_filters_that_are_named() -> None:
+    """Each looks at all answers, so that their order says only who is named as the reason."""
+    group = [answer("77", 1.0)] * 3 + [answer("8", 1.0)] * 2 + [answer("99"), answer("")]
+    for keep, counts in (("length+verifier", (2, 1)), ("verifier+length", (1, 2))):
+        funnel = Funnel()
+        assert kept_by(keep, [group], 0.9, funnel) == ["77"]
+        assert tuple(funnel.dropped.values()) == (1, *counts, 2, 0)
+    assert len({KEEPS[name]([group], 0.5).reason for name in KEEPS}) == len(KEEPS)
+    assert kept_by("majority+length", [group], 0.6) == []
+    assert SelfTraining(keep="length+majority+ensemble").modules["feedback"].endswith("(majority+ensemble)")
+    assert "feedback" not in SelfTraining(keep="none").modules
+
+
+def kept_of_some(
+    desk: Desk, curriculum: Curriculum, said: Sequence[Any], **settings: Any
+) -> tuple[list[int], Archive, list[Round]]:
+    """Ask each player the same tasks, a generation each, and return how many answers it adds, and the archive."""
+    archive, added, rounds = Archive(), [], []
+    for agent in said:
+        here = a_round(curriculum, desk, agent, copy=1)
+        rounds.append(replace(here, archive=archive))
+        before = len(archive)
+        # A method of its own each time, as after a resume: what was kept is in the archive alone.
+        SelfTraining(**{"prompts": 16, "samples": 1, "checks_voting": False, **settings}).gather(rounds[-1])
+        added.append(len(archive) - before)
+    return added, archive, rounds
+
+
+def test_what_was_kept_is_not_kept_again_in_later_generations(desk: Desk, curriculum: Curriculum) -> None:
+    """Easy prompts filled the archive of a skill with few tasks, for each was kept in every generation."""
+    right = oracle(desk, curriculum)
+    added, archive, rounds = kept_of_some(desk, curriculum, [right, right])
+    assert added[0] > 4
+    assert added[1] == 0
+    assert {kept.why for kept in archive.samples} == {"verifier 1"}
+    # Neither labelled data nor another method's samples count.
+    archive.samples[:] = [replace(kept, method="seed") for kept in archive.samples]
+    assert SelfTraining(prompts=16, samples=1).gather(rounds[1]).funnel.kept == added[0]
+    # Only what is imitated again counts; and so does what was rolled back, since it stays.
+    assert kept_of_some(desk, curriculum, [right, right], accumulates=False)[0] == [added[0]] * 2
+    archive.samples[:] = [replace(kept, method="self-training", accepted=False) for kept in archive.samples]
+    assert SelfTraining(prompts=16, samples=1).gather(rounds[1]).funnel.kept == 0
+
+
+@pytest.mark.parametrize("keep", ["none", "majority"])
+def test_a_later_answer_gets_in_unless_the_verifier_kept_the_first(
+    keep: str, desk: Desk, curriculum: Curriculum
+) -> None:
+    """With a cap of one an answer by vote that was wrong would for ever have kept the right one out."""
+    wrong, right = ScriptedAgent(lambda p: "zz"), oracle(desk, curriculum)
+    added, archive, _ = kept_of_some(desk, curriculum, [wrong, right, right, wrong], keep=keep)
+    assert added[0] == added[1] > 4
+    assert added[2:] == [0, 0]
+    assert len({(kept.prompt, kept.text) for kept in archive.samples}) == len(archive)
+
+
+class Lenient(Copy):
+    """Every answer is right."""
+
+    def verify(self, task: Task, answer: str) -> float:
+        return 1.0
+
+
+@pytest.mark.parametrize("cap", [1, 2])
+def test_a_cap_counts_over_generations_where_answers_are_verified(cap: int, curriculum: Curriculum) -> None:
+    """The policy says something else in each generation, and all of it is right."""
+    says = [ScriptedAgent(lambda p, text=text: text) for text in ("aa", "bb", "cc")]
+    added, archive, _ = kept_of_some(Desk([Lenient()]), curriculum, says, cap=cap)
+    assert [n > 0 for n in added] == [True, cap == 2, False]
+    assert set(Counter(kept.prompt for kept in archive.samples).values()) == {cap}
 
 
 def test_pairs_by_votes_by_hand() -> None:
@@ -692,7 +788,7 @@ def test_majority_refuses_where_voting_cannot_help(desk: Desk, curriculum: Curri
     agent = tiny(desk)
     learner = Learner(agent)
     agent.temperature = 0.0
-    method = SelfTraining(prompts=16, samples=4, keep="majority")
+    method = SelfTraining(prompts=16, samples=4, keep="length+majority")
     with pytest.raises(ValueError, match=r"voting cannot help here: maj@4 is 0\.\d+ and pass@1 0\.\d+, a gain of"):
         list(evolve(agent, learner, method, curriculum, generations=1, probe_tasks=4, hidden_tasks=4))
 
@@ -706,7 +802,7 @@ def test_majority_goes_on_where_all_is_right_at_last(desk: Desk, curriculum: Cur
     method.gather(weak)
     resumed.load_state_dict(method.state_dict())
     for begun in (method, resumed):
-        assert begun.gather(strong).funnel.kept > 0
+        assert begun.gather(replace(strong, archive=Archive())).funnel.kept > 0
     with pytest.raises(ValueError, match=r"voting cannot help here: maj@8 is 1\.000"):
         fresh.gather(strong)
 
@@ -715,6 +811,11 @@ def test_majority_goes_on_where_all_is_right_at_last(desk: Desk, curriculum: Cur
     ("settings", "message"),
     [
         ({"learn": "prefer"}, "take keep='majority', not 'verifier'"),
+        ({"learn": "prefer", "keep": "majority+length"}, r"take keep='majority', not 'majority\+length'"),
+        ({"learn": "reinforce", "keep": "verifier+length"}, r"'verifier' or 'majority', not 'verifier\+length'"),
+        ({"keep": "length+ensembel"}, "unknown keep 'ensembel'. Did you mean 'ensemble'"),
+        ({"keep": "length+none"}, "name each filter once, and none alone"),
+        ({"keep": "length+length"}, "name each filter once"),
         ({"learn": "reinforce", "restart": True}, "leave restart out"),
     ],
 )
@@ -735,7 +836,7 @@ def test_published_methods_are_settings(desk: Desk, curriculum: Curriculum) -> N
         gathered, learned = method.gather(here), Learned()
         for take in gathered.steps:
             take(learned)  # type: ignore[arg-type]
-        kept = {sample.why for sample in here.archive.samples}
+        kept = {sample.why.split()[0] for sample in here.archive.samples}
         found[preset] = (gathered.funnel.came, gathered.restart, kept, learned.by)
     assert found == {
         "star": (8 * 1, True, {"verifier"}, ["Imitation"] * 3),
@@ -1153,7 +1254,7 @@ def test_an_ensemble_keeps_what_its_members_say_too(desk: Desk, curriculum: Curr
     assert len(method.ensemble.members) == 2
     reason = "dropped: its earlier selves say something else"
     assert all(report.funnel[reason] for report in found[1:])  # an untrained policy agrees with nobody
-    assert {sample.why for sample in archive.samples} <= {"ensemble", "it is labelled"}
+    assert {sample.why for sample in archive.samples} <= {"ensemble 1 of 1", "ensemble 2 of 2", "it is labelled"}
 
 
 def test_a_second_try_is_measured_and_learned_from(desk: Desk, curriculum: Curriculum) -> None:
