@@ -17,7 +17,7 @@ from sparring.selfplay.self_training import SelfTraining
 LABELLED, FURTHER = range(1, 9), range(10, 25, 2)
 """Lengths of which there are labels, and those that are practised without, one a generation."""
 LENGTHS = (*LABELLED, *FURTHER)
-PROMPTS, STEPS, BATCH = 1000, 100, 64
+PROMPTS, STEPS, BATCH = 1000, 200, 64
 """A generation: unlabelled texts, and steps and samples of imitation."""
 WELL = 0.95
 """Accuracy at which a length is mastered."""
@@ -76,14 +76,13 @@ LONGER = Trial(
     generations=len(FURTHER),
     arms={
         "length filter": longer("length"),
-        "length, and four of four agree": longer("length+majority", samples=4),
         "no filter": longer("none"),
         "verifier": longer("verifier"),
         "seed data only": lambda seeds: Control(steps=STEPS, batch=BATCH),
     },
     shared={"probe_tasks": 4, "hidden_tasks": 20, "hidden_samples": 8, "gate": None, "is_adaptive": False},
     measure="reach",
-    lr=3e-4,
+    lr=1e-3,
 )
 
 
