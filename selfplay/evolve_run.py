@@ -22,8 +22,9 @@ from sparring.envs.tasks import Task
 
 from .answering import Desk
 from .archive import Archive
+from .autonomy import autonomy
 from .checkpoint import cut_log, load_checkpoint, log_size, save_checkpoint
-from .evolve import GenerationReport, Progress, Snapshot, Step, autonomy, evolve
+from .evolve import GenerationReport, Progress, Snapshot, Step, evolve
 from .evolve_assembly import (
     METHODS,
     SEEDS,
@@ -143,7 +144,10 @@ class EvolveRun:
         self.start: Snapshot | None = None
         self.stopped = ""
         """Why the guard stopped the run."""
-        self.level, self.modules = autonomy([m for m, _ in self.methods.values()], is_adaptive=s.adaptive)
+        used = {name: method for name, (method, weight) in self.methods.items() if weight}
+        # A game that is played by itself is of no skill.
+        is_adaptive = s.adaptive and list(used) != ["self-play"]
+        self.level, self.modules = autonomy(used.values(), is_adaptive=is_adaptive)
         say(f"autonomy: {self.level}")
         for module, who in self.modules.items():
             say(f"  {module}: {who}")

@@ -38,14 +38,16 @@ class SelfPlay:
     baseline: RoleBaseline | None = None
     """That which the rule was given, so that a resumed run goes on with it; None where it needs none to go on."""
     name: str = "self-play"
-    feedback: str = "its opponent is itself"
-    """What part the policy has in saying what is good."""
+    feedback: str = ""
+    """What part the policy has in saying what is good; none where the game alone says who won."""
 
     def __post_init__(self) -> None:
         for name in ("games", "updates"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
-        self.modules: Mapping[str, str] = {"solutions": "it plays both seats", "feedback": self.feedback}
+        self.modules: Mapping[str, str] = {"solutions": "it plays both seats"} | (
+            {"feedback": self.feedback} if self.feedback else {}
+        )
         self._rule: Rule | None = None
         self._played = 0
 

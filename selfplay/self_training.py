@@ -138,7 +138,7 @@ class SelfTraining:
         self.ensemble = Ensemble(self.members)
         self.modules: Mapping[str, str] = {"solutions": "it answers the prompts"} | (
             {}
-            if self.keep in ("verifier", "length", "longest")
+            if self.keep in ("verifier", "length", "longest", "none")
             else {"feedback": f"its own answers judge them ({self.keep})"}
         )
 
