@@ -202,7 +202,7 @@ def test_a_run_with_a_pool_that_is_taken_up_again_ends_the_same(stop_after: int,
         ({"pool_draw": "uniform", "pool_weighting": "even"}, "pool_weighting does nothing without --pool_draw pfsp"),
         ({"pool_size": 0}, "pool_size must be 1 or more, not 0"),
         ({"method": ["critic"]}, "opponent is of the method self-play: add that, or leave it out"),
-        ({"pool_fixed": ["optimal"], "game": "ConnectFour-v0"}, "optimal cannot play ConnectFour-v0"),
+        ({"pool_fixed": ["optimal"], "game": "Negotiation-v0"}, "optimal cannot play Negotiation-v0"),
     ],
 )
 def test_opponents_that_cannot_be_are_refused_before_there_is_a_folder(
