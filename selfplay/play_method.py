@@ -71,7 +71,8 @@ class SelfPlay:
         if self.pool is not None:
             # A resumed run lacks what opponents remember, and what they say may depend on it in the last bits.
             self.pool.flush()
-            experience.admit = partial(self.pool.grow, f"generation-{round.generation}")
+            if self.pool.weights.get("snapshots"):
+                experience.admit = partial(self.pool.grow, f"generation-{round.generation}")
         elif isinstance(self.opponent, LanguageModelAgent):
             self.opponent.flush()
         experience.steps = [partial(self._update, round, n, experience, told) for n in range(self.updates)]
