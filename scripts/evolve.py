@@ -76,7 +76,9 @@ def line(report: GenerationReport) -> str:
         return f"start: {hidden}"
     said = "accepted" if report.admission.accepted else "rolled back"
     warned = f"; warning: {report.warning}" if report.warning else ""
-    return f"{report.generation} {report.method}: {hidden}; {said}: {report.admission.why}{warned}; {funnel}"
+    met = {n.removeprefix("games/"): count for n, count in report.metrics.items() if n.startswith("games/")}
+    against = f"; games against {', '.join(f'{n} {met[n]:.0f}' for n in met)}" if met.keys() - {"self"} else ""
+    return f"{report.generation} {report.method}: {hidden}; {said}: {report.admission.why}{warned}; {funnel}{against}"
 
 
 def show(summary: dict[str, Any], console: Console) -> None:

@@ -19,17 +19,13 @@ from sparring.agents import LanguageModelAgent, mix, uniform
 
 from .answering import Desk
 from .archive import Archive
-from .evolve_guard import UPDATE, measured, shorten, signs
+from .evolve_guard import UPDATE, Candidate, judge, measured, shorten
 from .funnel import Funnel
 from .gate import Admission, Gate
 from .guard import Guard, Verdict
 from .guard_rules import Action
 from .learner import Learner, Objective, Report
 from .skills import HIDDEN, Curriculum, Scores, Skill, probe, read_skill, weights_of
-
-MODULES = ("tasks", "solutions", "feedback", "refinement", "update", "evaluation", "objective")
-"""What the survey says a loop is made of; each is fixed by the user or set by the model."""
-
 
 Step = Callable[[Learner], Report]
 """Takes one or more updates and reports what happened."""
@@ -52,6 +48,8 @@ class Experience:
     """Whether the candidate is trained from the policy that the run began with."""
     undo: Callable[[], None] = field(default=lambda: None)
     """Takes back what the method has learned of the candidate beside its weights; called where it is not let in."""
+    admit: Callable[[], None] = field(default=lambda: None)
+    """Takes note that the candidate is the policy now; called where guard and gate let it in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +73,7 @@ class Method(Protocol):
 
     name: str
     modules: Mapping[str, str]
-    """Which of `MODULES` the model sets, and by what; the others are fixed by the user."""
+    """Which of `autonomy.MODULES` the model sets, and by what; the others are fixed by the user."""
 
     def gather(self, round: Round) -> Experience:
         """Acquire and refine: return what is to be learned in this generation."""
@@ -173,20 +171,9 @@ class Snapshot:
         self._learner.lr, self._learner.factor = lr, factor
 
 
-@dataclass(slots=True)
-class _Candidate:
-    """What came of a generation's updates."""
-
-    found: Experience = field(default_factory=lambda: Experience(()))
-    scores: Scores | None = None
-    """Of the probe; None where there is none, because numbers were not finite."""
-    error: FloatingPointError | None = None
-    """What was raised then."""
-
-
-def _train(method: Method, here: Round, start: Snapshot, probed: Callable[[], Scores]) -> _Candidate:
+def _train(method: Method, here: Round, start: Snapshot, probed: Callable[[], Scores]) -> Candidate:
     """Let a method make a candidate of the policy, and probe it."""
-    candidate = _Candidate()
+    candidate = Candidate(Experience(()))
     try:
         candidate.found = found = method.gather(here)
         if found.restart:
@@ -196,29 +183,6 @@ def _train(method: Method, here: Round, start: Snapshot, probed: Callable[[], Sc
     except FloatingPointError as error:
         candidate.error = error
     return candidate
-
-
-def _judge(
-    candidate: _Candidate, before: Scores, generation: int, guard: Guard | None, gate: Gate | None
-) -> tuple[Admission, Verdict | None]:
-    """Return whether a candidate is let in: by the guard first, and then by the gate.
-
-    Raises FloatingPointError, with what to do, for a broken candidate that the guard would let in.
-    """
-    verdict = None if guard is None else guard.check(generation, signs(candidate.found.metrics, candidate.scores))
-    if verdict is not None and verdict.action in (Action.ROLLBACK, Action.STOP):
-        return Admission(False, verdict.message), verdict
-    if candidate.scores is None:
-        how = "a guard (--guard default)" if guard is None else "the guard's rule finite as it is by default"
-        raise FloatingPointError(
-            f"generation {generation}: {candidate.error}; with {how} a run goes back to where it was good"
-        ) from candidate.error
-    admission = Admission(True, "there is no gate") if gate is None else gate.judge(before, candidate.scores)
-    if guard is not None and admission.accepted:
-        guard.trust()
-    elif guard is not None:
-        guard.gone_back()
-    return admission, verdict
 
 
 def evolve(
@@ -311,9 +275,11 @@ def evolve(
         before, kept = probed(generation), Snapshot(learner)
         try:
             candidate = _train(method, here, start, partial(probed, generation))
-            admission, verdict = _judge(candidate, before, generation, guard, gate)
+            admission, verdict = judge(candidate, before, generation, guard, gate, hidden)
             is_broken = verdict is not None and verdict.action in (Action.ROLLBACK, Action.STOP)
-            if not admission.accepted:
+            if admission.accepted:
+                candidate.found.admit()
+            else:
                 kept.restore()
                 candidate.found.undo()
             if guard is not None and verdict is not None and verdict.action is Action.ROLLBACK:
@@ -327,7 +293,8 @@ def evolve(
                 # again, and with it a candidate that forgets the same. What is broken has not forgotten anything.
                 weights = weights_of(scores, _best(best, before), latest=before if is_broken else after, bonus=bonus)
             now = Progress(generation, dict(weights), dict(best))
-            report = _report(now, method.name, admission, before, after, hidden(), candidate.found, verdict)
+            tested = hidden() if candidate.hidden is None else candidate.hidden
+            report = _report(now, method.name, admission, before, after, tested, candidate.found, verdict)
         except BaseException:
             # Ctrl-C, say: what nobody has judged must not be what is saved.
             kept.restore()
@@ -383,18 +350,3 @@ def learn(learner: Learner, steps: Iterable[Step]) -> Report:
     names = {name for report in reports for name in report}
     found = {f"{UPDATE}{n}": sum(r.get(n, 0.0) for r in reports) / len(reports) for n in sorted(names)}
     return {**found, "updates": float(len(reports))}
-
-
-def autonomy(methods: Iterable[Method], *, is_adaptive: bool) -> tuple[str, dict[str, str]]:
-    """Return how autonomous a run is, in the survey's words, and who sets each module.
-
-    Low: the user sets the objective and all modules. Medium: the user sets the objective only. High: the model sets
-    that too. Where a model sets some modules it is called low with medium elements: no more is claimed than is so.
-    """
-    found = dict.fromkeys(MODULES, "fixed by the user")
-    for method in methods:
-        found |= {module: f"set by the model: {how}" for module, how in method.modules.items()}
-    if is_adaptive:
-        found["objective"] = "weights of the user's skills are set by the evaluation"
-    free = [module for module, who in found.items() if who != "fixed by the user"]
-    return f"low, with medium elements ({', '.join(free)})" if free else "low", found

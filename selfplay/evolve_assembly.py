@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from sparring.agents import AGENTS, LanguageModelAgent, is_endpoint, make_agent, tiny_agent
+from sparring.agents import AGENTS, Agent, LanguageModelAgent, is_endpoint, make_agent, tiny_agent
 from sparring.envs import Game, make, near
 from sparring.envs.contest import Contest
 from sparring.envs.critic import Critic
@@ -14,9 +14,11 @@ from sparring.envs.proposer import Proposer
 
 from .advantage import RoleBaseline
 from .evolve import Method
-from .learner import Learner
+from .evolve_opponents import loading, make_opposite
+from .learner import Learner, Objective
 from .play_method import SelfPlay
 from .policy_gradient import PolicyGradient
+from .pool import OpponentPool
 from .preference import Preference
 from .prover_critic import critic_games
 from .rules import make_objective, make_rule
@@ -24,6 +26,7 @@ from .self_improving import SelfImproving
 from .self_instruct import SelfInstruct
 from .self_training import PRESETS, SelfTraining
 from .settings import read_numbers
+from .settings_checks import PG
 from .skills import Curriculum, Skill
 
 if TYPE_CHECKING:
@@ -62,10 +65,7 @@ def make_player(settings: EvolveSettings, curriculum: Curriculum) -> LanguageMod
 def _load(settings: EvolveSettings) -> LanguageModelAgent:
     if settings.model in AGENTS or is_endpoint(settings.model):
         raise ValueError(f"{settings.model} is no language model whose weights are here, so it cannot evolve")
-    template = None if settings.thinking is None else {"enable_thinking": settings.thinking}
-    more: dict[str, Any] = {"device": settings.device, "dtype": settings.dtype, "chat_template_kwargs": template}
-    more["batch_tokens"] = settings.batch_tokens
-    agent = make_agent(settings.model, max_new_tokens=settings.max_new_tokens, **more)
+    agent = make_agent(settings.model, **loading(settings))
     assert isinstance(agent, LanguageModelAgent)
     return agent
 
@@ -84,14 +84,16 @@ def weights_of_methods(settings: EvolveSettings) -> dict[str, float]:
     return found
 
 
-def make_methods(settings: EvolveSettings, curriculum: Curriculum) -> dict[str, tuple[Method, float]]:
+def make_methods(
+    settings: EvolveSettings, curriculum: Curriculum, player: LanguageModelAgent
+) -> dict[str, tuple[Method, float]]:
     """Return the methods with their weights."""
     s = settings
     preset: dict[str, Any] = {} if s.preset is None else PRESETS[s.preset]
     of_training = ("samples", "keep", "threshold", "members", "cap", "accumulates", "learn", "restart")
     training = {name: getattr(s, name) for name in of_training} | preset
     makers: dict[str, Callable[[], Method]] = {
-        "self-training": lambda: SelfTraining(prompts=s.prompts, steps=s.steps, batch=s.batch, **training),
+        "self-training": lambda: SelfTraining(prompts=s.prompts, steps=s.steps, batch=s.batch, kl=s.kl, **training),
         "self-instruct": lambda: SelfInstruct(
             seeds=[t for k in curriculum.skills for t in _pool(curriculum, k, s.seed_tasks)],
             proposals=s.prompts,
@@ -100,13 +102,14 @@ def make_methods(settings: EvolveSettings, curriculum: Curriculum) -> dict[str, 
             band=(s.band_low, s.band_high),
             reward=s.reward,
             learn="reinforce" if s.learn == "reinforce" else "imitate",
+            kl=s.kl,
             steps=s.steps,
             batch=s.batch,
         ),
         "self-improving": lambda: SelfImproving(
-            prompts=s.prompts, samples=s.samples, updates=s.updates, assess=s.assess, revise=s.revise
+            prompts=s.prompts, samples=s.samples, updates=s.updates, assess=s.assess, revise=s.revise, kl=s.kl
         ),
-        "self-play": lambda: _playing(s, make(s.game), "self-play"),
+        "self-play": lambda: _against(s, make(s.game), player),
         "critic": lambda: _playing(s, make_critics(s, curriculum), "critic", feedback=CRITICISM),
     }
     return {name: (makers[name](), weight) for name, weight in weights_of_methods(s).items()}
@@ -118,14 +121,24 @@ def make_critics(settings: EvolveSettings, curriculum: Curriculum) -> dict[Skill
     return critic_games(curriculum, helpful=s.helpful, pays=s.pays, listed=s.listed)
 
 
+def _against(settings: EvolveSettings, game: Game[Any], player: LanguageModelAgent) -> SelfPlay:
+    """Return the method that plays a game against the run's opponents."""
+    return _playing(settings, game, "self-play", opponent=make_opposite(settings, player, game))
+
+
 def _playing(
-    settings: EvolveSettings, game: Game[Any] | dict[Skill, Critic], name: str, *, feedback: str = SelfPlay.feedback
+    settings: EvolveSettings,
+    game: Game[Any] | dict[Skill, Critic],
+    name: str,
+    *,
+    feedback: str = SelfPlay.feedback,
+    opponent: Agent | OpponentPool | None = None,
 ) -> SelfPlay:
     """Return a method that plays, with an objective of its own: the learner's may be another method's."""
     s, baseline = settings, RoleBaseline()
     if s.rule == "spin":
-        raise ValueError("spin imitates another player's moves, and here the policy plays itself: take ppo or another")
-    objective = make_objective(s.rule)
+        raise ValueError("spin imitates another player's moves, and only scripts/train.py has it: take ppo or another")
+    objective = _objective(s)
     example = next(iter(game.values())) if isinstance(game, dict) else game
     return SelfPlay(
         game=game,
@@ -133,19 +146,26 @@ def _playing(
         games=s.games,
         updates=s.updates,
         baseline=baseline,
+        opponent=opponent,
         name=name,
         feedback=feedback,
     )
+
+
+def _objective(settings: EvolveSettings) -> Objective:
+    """Return what the rule of those that play minimises, held to the reference by a KL where it can be."""
+    return make_objective(settings.rule, **({"kl": settings.kl} if settings.rule in PG else {}))
 
 
 def make_learner(settings: EvolveSettings, agent: LanguageModelAgent) -> Learner:
     """Return the learner, with a reference where any method needs one."""
     s, used = settings, weights_of_methods(settings)
     prefers = s.learn == "prefer" or s.preset == "scpo"
-    plays = ("self-play" in used or "critic" in used) and make_objective(s.rule).needs_reference
+    plays = ("self-play" in used or "critic" in used) and _objective(s).needs_reference
     return Learner(
         agent,
-        Preference("sigmoid", beta=0.5) if prefers or plays else PolicyGradient(),
+        # Each method brings an objective of its own; this one only says whether there is a reference.
+        Preference("sigmoid", beta=0.5) if prefers or plays else PolicyGradient(kl=s.kl),
         lr=s.lr,
         betas=(s.momentum, 0.99),
         seed=s.seed,

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from sparring.envs import near
 
 from .evolve_assembly import weights_of_methods
+from .evolve_opponents import check_opposite
 from .self_training import PRESETS
-from .settings_checks import ABOVE_0, DECAY, FROM_0, FROM_1, FROM_2, Range
+from .settings_checks import ABOVE_0, DECAY, FROM_0, FROM_1, FROM_2, PG, Range
 
 if TYPE_CHECKING:
     from .evolve_run import EvolveSettings
@@ -24,11 +25,11 @@ HEADS = 4
 """Of the tiny model."""
 RANGES: dict[str, Range] = {
     **dict.fromkeys(("generations", "probe_tasks", "probe_samples", "hidden_tasks", "hidden_samples"), FROM_1),
-    **dict.fromkeys(("prompts", "samples", "cap", "steps", "batch", "updates", "games"), FROM_1),
+    **dict.fromkeys(("prompts", "samples", "cap", "steps", "batch", "updates", "games", "pool_size"), FROM_1),
     **dict.fromkeys(("layers", "max_new_tokens", "batch_tokens", "patience"), FROM_1),
     # One member of an ensemble has none to agree with; positions turn pairs of numbers.
     **dict.fromkeys(("members", "hidden"), FROM_2),
-    **dict.fromkeys(("seed_tasks", "seed_steps", "gate_margin", "bonus", "lora"), FROM_0),
+    **dict.fromkeys(("seed_tasks", "seed_steps", "gate_margin", "bonus", "lora", "kl"), FROM_0),
     **dict.fromkeys(("threshold", "novelty", "band_low", "band_high"), SHARE),
     **dict.fromkeys(("lr", "seed_lr"), ABOVE_0),
     "momentum": DECAY,
@@ -59,6 +60,24 @@ def check(settings: EvolveSettings) -> None:
         raise ValueError("learn='prefer' is of the method self-training: add that, or leave it out")
     if s.preset is not None:
         _check_preset(s, s.preset, trains=trains)
+    check_opposite(s, plays="self-play" in weights_of_methods(s))
+    if s.kl and not _has_gradients(s):
+        raise ValueError(
+            f"kl is of policy gradients, and no method here takes them: add --learn reinforce, a --rule of "
+            f"{', '.join(PG)}, or the method self-improving; or leave kl out"
+        )
+
+
+def _has_gradients(settings: EvolveSettings) -> bool:
+    """Whether any method learns by policy gradients, which a KL can hold."""
+    used = {name for name, weight in weights_of_methods(settings).items() if weight}
+    learn = settings.learn if settings.preset is None else PRESETS[settings.preset].get("learn", settings.learn)
+    return (
+        "self-improving" in used
+        or ("self-training" in used and learn == "reinforce")
+        or ("self-instruct" in used and settings.learn == "reinforce")
+        or (not used.isdisjoint(("self-play", "critic")) and settings.rule in PG)
+    )
 
 
 def _check_preset(settings: EvolveSettings, preset: str, *, trains: bool) -> None:

@@ -1,4 +1,4 @@
-"""The guard in the loop of self-evolution: which rules hold there, and what they are told of a candidate.
+"""The guard in the loop of self-evolution: its rules, what they are told of a candidate, and who is let in.
 
 Chosen: a candidate is judged once, when all updates of its generation are taken, and what is gone back to is the policy
 before it; so no rule waits for several candidates in a row. Left out: keeping older policies to go back to.
@@ -7,15 +7,20 @@ before it; so no rule waits for several candidates in a row. Left out: keeping o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from sparring.envs import near
 
-from .guard import Guard
+from .gate import Admission, Gate
+from .guard import Guard, Verdict
 from .guard_rules import DEFAULTS, Action, GuardRule, Unit, changed_rules, only_warning
 from .learner import Learner
 from .skills import Scores
+
+if TYPE_CHECKING:
+    from .evolve import Experience
 
 GUARDS = ("default", "warn", "none")
 UPDATE = "update/"
@@ -28,7 +33,7 @@ def _loop_rules() -> dict[str, GuardRule]:
     Those of `DEFAULTS` but for bounds on entropy, KL, the seats and the longest gradient. A task with one right answer
     makes a policy that has learned it deterministic, so its entropy falls without harm; and methods that take turns
     learn from replies of different kinds, whose entropies and gradients say little of each other. What harm those would
-    foretell, the probe of the candidate sees. The loop measures neither KL nor seats.
+    foretell, the probe of the candidate sees. The loop does not measure seats, nor KL where no method is held by it.
 
     Strength is the mean accuracy of a probe and is compared with the best of all generations, each on tasks of its own.
     With one skill, 64 tasks and one answer to each its standard error is up to 0.06, so a drop by 0.1 is mostly luck;
@@ -101,3 +106,63 @@ def shorten(learner: Learner, factor: float) -> None:
     """Let a learner take steps of `factor` times what was set."""
     learner.lr *= factor / learner.factor
     learner.factor = factor
+
+
+@dataclass(slots=True)
+class Candidate:
+    """What came of a generation's updates."""
+
+    found: Experience
+    scores: Scores | None = None
+    """Of the probe; None where there is none, because numbers were not finite."""
+    hidden: Scores | None = None
+    """Of the hidden test; None for what is not to be let in."""
+    error: FloatingPointError | None = None
+    """What was raised where numbers were not finite."""
+
+
+def judge(
+    candidate: Candidate,
+    before: Scores,
+    generation: int,
+    guard: Guard | None,
+    gate: Gate | None,
+    hidden: Callable[[], Scores],
+) -> tuple[Admission, Verdict | None]:
+    """Return whether a candidate is let in: by the guard first, and then by the gate.
+
+    Raises FloatingPointError, with what to do, for a broken candidate that the guard would let in.
+    """
+    admission = _test(candidate, before, guard, gate, hidden)
+    verdict = None if guard is None else guard.check(generation, signs(candidate.found.metrics, candidate.scores))
+    if verdict is not None and verdict.action in (Action.ROLLBACK, Action.STOP):
+        return Admission(False, verdict.message), verdict
+    if candidate.scores is None:
+        how = "a guard (--guard default)" if guard is None else "the guard's rule finite as it is by default"
+        raise FloatingPointError(
+            f"generation {generation}: {candidate.error}; with {how} a run goes back to where it was good"
+        ) from candidate.error
+    if guard is not None and admission.accepted:
+        guard.trust()
+    elif guard is not None:
+        guard.gone_back()
+    return admission, verdict
+
+
+def _test(
+    candidate: Candidate, before: Scores, guard: Guard | None, gate: Gate | None, hidden: Callable[[], Scores]
+) -> Admission:
+    """Return what the gate says of a candidate; give it the hidden test if it is to be let in.
+
+    Before anybody is told so: numbers that first break there are the guard's to roll back, too.
+    """
+    if candidate.scores is None:
+        return Admission(False, "it could not be asked")
+    admission = Admission(True, "there is no gate") if gate is None else gate.judge(before, candidate.scores)
+    is_foreseen = guard is not None and guard.foresees(signs(candidate.found.metrics, candidate.scores))
+    if admission.accepted and not is_foreseen:
+        try:
+            candidate.hidden = hidden()
+        except FloatingPointError as error:
+            candidate.scores, candidate.error = None, error
+    return admission

@@ -22,8 +22,9 @@ from sparring.envs.tasks import Task
 
 from .answering import Desk
 from .archive import Archive
+from .autonomy import autonomy
 from .checkpoint import cut_log, load_checkpoint, log_size, save_checkpoint
-from .evolve import GenerationReport, Progress, Snapshot, Step, autonomy, evolve
+from .evolve import GenerationReport, Progress, Snapshot, Step, evolve
 from .evolve_assembly import (
     METHODS,
     SEEDS,
@@ -36,7 +37,7 @@ from .evolve_assembly import (
 from .evolve_checks import check
 from .evolve_guard import loop_guard
 from .gate import Gate
-from .play_method import random_play
+from .play_method import SelfPlay, random_play
 from .prover_critic import between, shown
 from .runs import free_folder, save_model, strict, write_whole
 from .self_instruct import SelfInstruct
@@ -105,6 +106,17 @@ class EvolveSettings:
     band_high: float = setting(0.75, "of self-instruct: greatest share of right answers")
     reward: str = setting("learnability", "of self-instruct's proposers: learnability, azr, r_zero, spice, ...")
     game: str = setting("KuhnPoker-v0", "of self-play")
+    opponent: str = setting("self", "of self-play: self, pool, random, optimal, a model, or openai:MODEL@URL")
+    pool_mix: list[str] = field(
+        default_factory=lambda: ["self=0.5", "snapshots=0.5"],
+        metadata={"help": "weights of self, snapshots (earlier selves that were let in) and fixed in the pool"},
+    )
+    pool_draw: str = setting("pfsp", "how snapshots are drawn: latest, uniform, pfsp or worst")
+    pool_weighting: str = setting("squared", "of pfsp: squared (hard ones first) or even (even matches first)")
+    pool_fixed: list[str] = field(
+        default_factory=list, metadata={"help": "fixed agents in the pool: random, optimal, models, openai:MODEL@URL"}
+    )
+    pool_size: int = setting(16, "most snapshots in the pool")
     games: int = setting(256, "of self-play and critic: games an update")
     rule: str = setting("ppo", "of self-play and critic: an update rule")
     helpful: float = setting(0.5, "of critic: share of games whose prover is to be helpful; else it is to be sneaky")
@@ -112,6 +124,7 @@ class EvolveSettings:
     listed: bool = setting(False, "of critic: the prover chooses among all answers of its skill; else it writes one")
     lr: float = setting(2e-3, "learning rate")
     momentum: float = setting(0.9, "first beta of AdamW")
+    kl: float = setting(0.0, "of policy gradients: weight of the KL to the policy after the labelled tasks")
     hidden: int = setting(64, "width of the tiny model")
     layers: int = setting(2, "depth of the tiny model")
     max_new_tokens: int = setting(16, "most tokens of an answer or a proposal")
@@ -141,7 +154,7 @@ class EvolveRun:
         self.curriculum = Curriculum([read_skill(word) for word in s.skills], seed=s.seed)
         self.desk = Desk(self.curriculum.families.values())
         self.agent = make_player(s, self.curriculum)
-        self.methods = make_methods(s, self.curriculum)
+        self.methods = make_methods(s, self.curriculum, self.agent)
         self.learner = make_learner(s, self.agent)
         self.guard = loop_guard(s.guard, s.guard_rules)
         self.reports: list[dict[str, Any]] = []
@@ -149,7 +162,10 @@ class EvolveRun:
         self.start: Snapshot | None = None
         self.stopped = ""
         """Why the guard stopped the run."""
-        self.level, self.modules = autonomy([m for m, _ in self.methods.values()], is_adaptive=s.adaptive)
+        used = {name: method for name, (method, weight) in self.methods.items() if weight}
+        # A game that is played by itself is of no skill.
+        is_adaptive = s.adaptive and list(used) != ["self-play"]
+        self.level, self.modules = autonomy(used.values(), is_adaptive=is_adaptive)
         say(f"autonomy: {self.level}")
         for module, who in self.modules.items():
             say(f"  {module}: {who}")
@@ -193,6 +209,8 @@ class EvolveRun:
             method.load_state_dict(state["methods"][name])
             if isinstance(method, SelfTraining):
                 method.load_tensors(found.tensors(f"method-{name}"))
+            if isinstance(method, SelfPlay) and method.pool is not None:
+                method.pool.load(found.folder(f"pool-{name}"))
         self.say(f"going on after generation {self.progress.generation}")
 
     def prepare(self) -> Iterator[float]:
@@ -304,7 +322,13 @@ class EvolveRun:
             "guard": {} if self.guard is None else self.guard.state_dict(),
             "methods": {name: method.state_dict() for name, (method, _) in self.methods.items()},
         }
-        save_checkpoint(self.path / "checkpoints", report.generation, tensors=tensors, state=state, keep=2)
+        folders = {
+            f"pool-{name}": method.pool.save
+            for name, (method, _) in self.methods.items()
+            if isinstance(method, SelfPlay) and method.pool is not None
+        }
+        where = self.path / "checkpoints"
+        save_checkpoint(where, report.generation, tensors=tensors, state=state, folders=folders, keep=2)
         lines = [json.dumps(strict(found)) for found in self.reports]
         write_whole(self.path / "generations.jsonl", "\n".join(lines) + "\n")
 

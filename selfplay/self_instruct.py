@@ -82,6 +82,8 @@ class SelfInstruct:
     learn: str = "imitate"
     """"imitate": right answers to accepted tasks, and proposals as far as they are paid, with all that the archive
     holds; "reinforce": one policy gradient a generation, each side's rewards compared with its own alone."""
+    kl: float = 0.0
+    """Of "reinforce": weight of the KL to the learner's reference, in rewards a nat; the learner must have one then."""
     steps: int = 100
     """Of imitating answers a generation."""
     batch: int = 64
@@ -315,7 +317,7 @@ class SelfInstruct:
             for group in answers:
                 scores = [a.score for a in group]
                 items += [Sample(a.reply, a.score - (sum(scores) - a.score) / (len(scores) - 1)) for a in group]
-        return [step(PolicyGradient(), items)] if items else []
+        return [step(PolicyGradient(kl=self.kl), items)] if items else []
 
     def state_dict(self) -> dict[str, Any]:
         """Return the tasks of its own."""

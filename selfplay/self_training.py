@@ -64,6 +64,8 @@ class SelfTraining:
     """Whether all that was ever kept, seed data included, is imitated; else only this generation's."""
     members: int = 3
     """Generations whose policies vote in an ensemble; before there are so many, those that there are."""
+    kl: float = 0.0
+    """Of "reinforce": weight of the KL to the learner's reference, in rewards a nat; the learner must have one then."""
     checks_voting: bool = True
     """Whether majority mode first measures that voting can help; a run that has begun is not ended by it."""
     name: str = "self-training"
@@ -182,7 +184,7 @@ class SelfTraining:
     def _steps(self, round: Round, groups: Groups, before: int) -> Iterator[Step]:
         """Yield updates; nothing is drawn before the candidate's weights are in place."""
         if self.learn == "reinforce":
-            yield step(PolicyGradient(), list(self._paid(groups)))
+            yield step(PolicyGradient(kl=self.kl), list(self._paid(groups)))
         elif self.learn == "prefer":
             if pairs := list(voted_pairs(groups, self.threshold)):
                 yield step(Preference("sigmoid", beta=0.5, nll=1.0), pairs)

@@ -211,7 +211,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
 def check(settings: Settings) -> None:
     """Raise ValueError for what would only fail later, or do nothing, with the remedy."""
     _check_values(settings)
-    _check_pool(settings)
+    check_pool(settings)
     _check_players(settings)
     for name, updates in BY_UPDATE.items():
         if settings.update not in updates and _is_set(settings, name):
@@ -247,7 +247,8 @@ def _check_values(settings: Settings) -> None:
             raise ValueError(f"{name} must be {allowed}{finite}, not {value}")
 
 
-def _check_pool(settings: Settings) -> None:
+def check_pool(settings: Settings) -> None:
+    """Raise ValueError for weights of a pool that cannot be, with the remedy; looks at `pool_mix` and `pool_fixed`."""
     weights = read_numbers(settings.pool_mix, "pool_mix")
     for kind, weight in weights.items():
         if kind not in KINDS:

@@ -334,6 +334,35 @@ def test_preferences_are_held_to_the_policy_that_the_loop_begins_with(
         assert all(tensor.equal(other[name]) for name, tensor in one.items())
 
 
+@pytest.mark.parametrize("method", ["self-training", "self-instruct", "self-improving", "self-play", "critic"])
+def test_policy_gradients_are_held_to_the_policy_that_the_loop_begins_with(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In every method that takes them, and over a resume; by no KL at all their updates are others."""
+    monkeypatch.setattr(SelfTraining, "_check_voting", lambda self, round: None)
+    settings = replace(
+        SHORT, method=[method], learn="reinforce", gate_margin=None, seed_steps=50, games=16, kl=0.5, seed_lr=1e-2
+    )
+    settings = replace(settings, skills=["copy-0"], batch=16, guard="none", prompts=16, updates=2)
+    whole = EvolveRun(replace(settings, out=str(tmp_path / "whole")), say=lambda text: None)
+    list(whole.prepare())
+    assert whole.learner.reference is not None
+    held = {name: tensor.clone() for name, tensor in whole.learner.reference.tensors().items()}
+    assert all(p.equal(held[name]) for name, p in whole.agent.model.named_parameters())
+    list(whole.evolve())
+    assert any(report["metrics"].get("update/kl", 0) > 0 for report in whole.reports)
+    assert all(tensor.equal(held[name]) for name, tensor in whole.learner.reference.tensors().items())
+    run(replace(settings, out=str(tmp_path / "parts")), stop_after=1)
+    run(EvolveSettings(resume=str(tmp_path / "parts")))
+    assert generations(tmp_path / "parts") == generations(tmp_path / "whole")
+    for part in ("model", "reference"):
+        one, other = (newest(tmp_path / name).tensors(part) for name in ("whole", "parts"))
+        assert all(tensor.equal(other[name]) for name, tensor in one.items())
+    run(replace(settings, kl=0.0, out=str(tmp_path / "free")))
+    free, here = (newest(tmp_path / name).tensors("model") for name in ("free", "whole"))
+    assert not all(tensor.equal(here[name]) for name, tensor in free.items())
+
+
 def test_labelled_tasks_that_break_the_numbers_end_the_run_with_the_remedy(tmp_path: Path) -> None:
     """They were imitated without a step, and the run went on with a policy that had learned nothing."""
     settings = replace(SHORT, seed_lr=1e30, seed_steps=4, out=str(tmp_path / "run"))
@@ -415,6 +444,9 @@ def test_a_hub_models_recipe_runs_with_a_model_of_its_shape(recipe: Path, tmp_pa
         ({"preset": "ttrl", "restart": True}, "leave restart out"),
         ({"learn": "prefer"}, "take keep='majority', not 'verifier'"),
         ({"learn": "prefer", "method": ["self-instruct"]}, "learn='prefer' is of the method self-training"),
+        ({"kl": 0.1}, "kl is of policy gradients, and no method here takes them: add --learn reinforce"),
+        ({"kl": 0.1, "method": ["critic"], "rule": "dpo"}, "kl is of policy gradients, and no method here"),
+        ({"kl": 0.1, "preset": "scpo"}, "kl is of policy gradients, and no method here"),
         ({"lora": 8}, "lora is for a loaded model"),
         ({"hidden": 12}, "hidden 12 among 4 heads is 3 each, which must be even"),
         ({"hidden_tasks": 0}, "hidden_tasks must be 1 or more, not 0"),

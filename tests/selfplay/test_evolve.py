@@ -23,12 +23,14 @@ from sparring.envs.letters import Copy
 from sparring.envs.proposer_rewards import RULES
 from sparring.envs.tasks import Task, make_family
 from sparring.selfplay import Learner, Rule, make_rule
+from sparring.selfplay import evolve as loop
 from sparring.selfplay.advantage import RoleBaseline
 from sparring.selfplay.answering import Answer, Desk, majority, pass_at, voting_gain
 from sparring.selfplay.archive import Archive, kept_of
 from sparring.selfplay.assessment import assess, calibration, discernment, question, revise, second, verdicts
+from sparring.selfplay.autonomy import MODULES, autonomy
 from sparring.selfplay.ensemble import Ensemble
-from sparring.selfplay.evolve import Experience, GenerationReport, Round, Snapshot, autonomy, draw_method, evolve, step
+from sparring.selfplay.evolve import Experience, GenerationReport, Round, Snapshot, draw_method, evolve, step
 from sparring.selfplay.evolve_guard import LOOP_RULES, loop_guard, shorten, signs
 from sparring.selfplay.funnel import Filter, Funnel, at_most, each, refine, unique
 from sparring.selfplay.gate import Gate
@@ -390,6 +392,17 @@ def overflow(learner: Learner) -> dict[str, float]:
     return {}
 
 
+MARK = 1.25
+
+
+@torch.no_grad()
+def mark(learner: Learner) -> dict[str, float]:
+    """Changes next to nothing, but can be told from what was before."""
+    learner.agent.model.model.norm.weight[0] = MARK
+    learner.agent.flush()
+    return {}
+
+
 def no_step(learner: Learner) -> dict[str, float]:
     """What an update reports whose gradient is not finite: it changes nothing."""
     return {"grad_norm": math.nan, "loss": 1.0}
@@ -465,6 +478,40 @@ def test_a_broken_candidate_is_rolled_back_and_steps_get_smaller(
     assert found[3].admission.accepted
     assert found[4].admission.accepted
     assert found[4].hidden.mean > found[1].hidden.mean
+
+
+@pytest.fixture
+def broken_in_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the numbers of marked policies break in the hidden test alone."""
+
+    def asked(agent: Any, *args: Any, stream: int = PROBE, **settings: Any) -> Scores:
+        if stream == HIDDEN and agent.model.model.norm.weight[0] == MARK:
+            raise FloatingPointError("the model's logits are not finite")
+        return probe(agent, *args, stream=stream, **settings)
+
+    monkeypatch.setattr(loop, "probe", asked)
+
+
+@pytest.mark.usefixtures("broken_in_hidden")
+def test_numbers_that_first_break_in_the_hidden_test_are_rolled_back_too(desk: Desk, curriculum: Curriculum) -> None:
+    """They ended the run, after the candidate had been let in."""
+    method, guard = Harmed(mark, [2]), loop_guard()
+    found = run(desk, curriculum, method, generations=3, guard=guard)
+    assert [report.admission.accepted for report in found] == [True, True, False, True]
+    assert "logits is nan, by the rule finite: back to the last good state" in found[2].admission.why
+    assert found[2].hidden == found[1].hidden
+    assert found[2].weights == weights_of(found[2].before, found[2].progress.best)
+    assert guard is not None
+    assert (guard.rollbacks, method.learner.lr) == (1, 1e-2)
+    with pytest.raises(FloatingPointError, match=r"generation 2: the model's logits.*; with a guard \(--guard "):
+        run(desk, curriculum, Harmed(mark, [2]), generations=3)
+
+
+@pytest.mark.usefixtures("broken_in_hidden")
+def test_what_the_gate_turns_away_takes_no_hidden_test(desk: Desk, curriculum: Curriculum) -> None:
+    found = run(desk, curriculum, Harmed(mark, [2]), generations=2, gate=Gate(margin=1.0, gain=0.9))
+    assert found[2].admission.why.endswith("not more than 0.9")
+    assert found[2].hidden == found[1].hidden
 
 
 def test_without_a_guard_a_broken_candidate_stays_or_ends_the_run(desk: Desk, curriculum: Curriculum) -> None:
@@ -633,8 +680,39 @@ def test_how_autonomous_a_run_is_is_not_exaggerated() -> None:
     assert level == "low"
     assert set(modules.values()) == {"fixed by the user"}
     level, modules = autonomy([SelfTraining(keep="majority")], is_adaptive=True)
-    assert level == "low, with medium elements (solutions, feedback, objective)"
-    assert modules["update"] == "fixed by the user"
+    assert level == "low, with medium elements (feedback, objective)"
+    assert (modules["solutions"], modules["update"]) == (
+        "set by the model: it answers the prompts",
+        "fixed by the user",
+    )
+    assert tuple(modules) == MODULES
+
+
+def test_that_a_policy_answers_or_plays_is_no_autonomy(curriculum: Curriculum) -> None:
+    """Answers counted as an element, so that every method had one; and "none" was said to judge them."""
+    seeds = curriculum.draw(ADD, 1, stream=TRAIN)
+    play = SelfPlay(game=make("KuhnPoker-v0"), rule=unlearning)
+    for method, elements in [
+        (SelfTraining(keep="none"), ""),
+        (SelfTraining(keep="verifier"), ""),
+        (SelfImproving(), ""),
+        (play, ""),
+        (SelfImproving(assess="reward"), "feedback"),
+        (SelfInstruct(seeds=seeds), "tasks"),
+    ]:
+        level, modules = autonomy([method], is_adaptive=False)
+        assert level == (f"low, with medium elements ({elements})" if elements else "low")
+        assert modules["solutions"].startswith("set by the model: it ")
+
+
+def test_all_of_several_methods_say_what_the_model_sets() -> None:
+    """The last one's words stood for all."""
+    level, modules = autonomy([SelfTraining(keep="majority"), SelfImproving(assess="reward")], is_adaptive=False)
+    assert level == "low, with medium elements (feedback)"
+    assert modules["feedback"] == (
+        "set by the model: its own answers judge them (majority) (self-training); it judges its own answers "
+        "(self-improving)"
+    )
 
 
 # Self-Training.

@@ -1,0 +1,1 @@
+from selfplay.autonomy import *

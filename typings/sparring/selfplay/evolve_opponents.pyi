@@ -1,0 +1,1 @@
+from selfplay.evolve_opponents import *
