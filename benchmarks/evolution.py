@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from evolution_all import ALL
 from evolution_arms import ADDITION, IMPROVING, Trial
-from evolution_instruct import EXPRESSIONS, PROGRAMS
+from evolution_instruct import EXPRESSIONS, MOVES, PROGRAMS
 from evolution_lengths import FURTHER, LABELLED, LONGER, reach, skill_of
 from evolution_play import self_play
 
@@ -38,6 +38,7 @@ TRIALS: dict[str, Trial] = {
     "improving": IMPROVING,
     "expressions": EXPRESSIONS,
     "programs": PROGRAMS,
+    "moves": MOVES,
     "all": ALL,
 }
 LIKE, OUTSIDE = "dropped: it is like one in the pool", "dropped: the solver always or never succeeds"

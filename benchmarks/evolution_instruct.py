@@ -114,3 +114,8 @@ PROGRAMS = instruct(
     },
     Start(skills=("list_programs-0",), labelled=800, steps=250, max_new_tokens=16, proposes=True),
 )
+MOVES = instruct(
+    "four words of a language of fourteen",
+    {},
+    Start(skills=("list_moves-0",), labelled=800, steps=250, max_new_tokens=16, proposes=True),
+)

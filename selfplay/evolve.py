@@ -149,6 +149,26 @@ class GenerationReport:
         """The objective of the next generation."""
         return self.progress.weights
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data, with pass@1 and pass@k of the hidden test."""
+        hidden = self.hidden
+        samples = len(next(iter(hidden.right.values()))[0])
+        passes = {f"pass@{k}": hidden.pass_at(k) for k in sorted({1, samples})}
+        return {
+            "generation": self.generation,
+            "method": self.method,
+            "accepted": self.admission.accepted,
+            "why": self.admission.why,
+            "warning": self.warning,
+            "before": self.before.mean,
+            "after": self.after.mean,
+            "hidden": {"mean": hidden.mean, "worst": hidden.worst, **passes, "table": hidden.table()},
+            "weakness": self.after.table(),
+            "weights": {str(skill): weight for skill, weight in self.weights.items()},
+            "funnel": self.funnel,
+            "metrics": {name: float(value) for name, value in self.metrics.items()},
+        }
+
 
 class Snapshot:
     """A learner as it was, to go back to."""

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from sparring.agents import Reply
@@ -290,7 +289,7 @@ class EvolveRun:
             if not report.admission.accepted:
                 self.archive.roll_back(seen)
             seen = len(self.archive)
-            self.reports.append(record(report))
+            self.reports.append(report.as_dict())
             self.stopped = report.stopped
             self._save(report)
             yield report
@@ -355,27 +354,6 @@ class EvolveRun:
             summary["ended"] = self.ended
         write_whole(self.path / "summary.json", json.dumps(strict(summary), indent=2) + "\n")
         return summary
-
-
-def record(report: GenerationReport) -> dict[str, Any]:
-    """Return a report as plain data."""
-    hidden = report.hidden
-    samples = len(next(iter(hidden.right.values()))[0])
-    passes = {f"pass@{k}": hidden.pass_at(k) for k in sorted({1, samples})}
-    return {
-        "generation": report.generation,
-        "method": report.method,
-        "accepted": report.admission.accepted,
-        "why": report.admission.why,
-        "warning": report.warning,
-        "before": report.before.mean,
-        "after": report.after.mean,
-        "hidden": {"mean": hidden.mean, "worst": hidden.worst, **passes, "table": hidden.table()},
-        "weakness": report.after.table(),
-        "weights": {str(skill): weight for skill, weight in report.weights.items()},
-        "funnel": report.funnel,
-        "metrics": {name: float(np.float64(value)) for name, value in report.metrics.items()},
-    }
 
 
 def _place(settings: EvolveSettings) -> tuple[Path, EvolveSettings]:
