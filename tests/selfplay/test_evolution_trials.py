@@ -74,9 +74,11 @@ def test_a_text_is_copied_and_each_letter_is_one_token(tasks: ModuleType) -> Non
 
 
 def test_a_length_is_mastered_only_if_all_shorter_ones_are(trials: ModuleType) -> None:
-    accuracy = {f"again-{n}": right for n, right in enumerate((1.0, 0.96, 0.95, 0.94, 1.0))}
-    assert (trials.reach(accuracy), trials.reach({})) == (3, 0)
-    assert [trials.practised(g) for g in range(1, 4)] == [2, 4, 6]
+    lengths = [*trials.LABELLED, *trials.FURTHER]
+    accuracy = {trials.skill_of(length): 1.0 for length in lengths}
+    assert trials.reach(accuracy) == lengths[-1]
+    assert trials.reach(accuracy | {trials.skill_of(12): 0.94, trials.skill_of(10): 0.95}) == 10
+    assert trials.reach(accuracy | {trials.skill_of(1): 0.0}) == 0
 
 
 def test_a_generation_ends_when_its_tokens_are_spent(trials: ModuleType) -> None:
