@@ -31,6 +31,8 @@ RESULTS = Path(__file__).resolve().parent / "results"
 T_95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
 """Student's t of 95 %, two-sided, by number of seeds."""
 SEEDS = (0, 1, 2, 3, 4)
+ACROSS = 3
+"""Pictures beside each other."""
 Record = dict[str, Any]
 TRIALS: dict[str, Trial] = {
     "addition": ADDITION,
@@ -238,9 +240,13 @@ def figures(records: Sequence[Record], path: Path) -> None:
     from matplotlib.figure import Figure
 
     drawn = [name for name in TRIALS if is_whole(records, name)]
-    figure = Figure(figsize=(6.2 * len(drawn), 4.4), dpi=110, layout="constrained")
+    if not drawn:
+        return
+    rows = math.ceil(len(drawn) / ACROSS)
+    figure = Figure(figsize=(6.2 * ACROSS, 4.4 * rows), dpi=80, layout="constrained")
     FigureCanvasAgg(figure)
-    for axes, name in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn, strict=True):
+    places = figure.subplots(rows, ACROSS, squeeze=False).flat
+    for name, axes in zip(drawn, places, strict=False):
         key = TRIALS[name].measure
         what = {"mean": "accuracy", "worst": "worst skill", "reach": "longest length mastered"}[key]
         for arm, runs in by_arm(records, name).items():
@@ -255,6 +261,8 @@ def figures(records: Sequence[Record], path: Path) -> None:
         axes.set_ylim(0, None if key == "reach" else 1)
         axes.grid(alpha=0.25)
         axes.legend(fontsize=8, frameon=False)
+    for axes in places:
+        axes.set_axis_off()
     figure.savefig(path)
 
 
