@@ -77,7 +77,6 @@ LONGER = Trial(
     arms={
         "length filter": longer("length"),
         "no filter": longer("none"),
-        "verifier": longer("verifier"),
         "seed data only": lambda seeds: Control(steps=STEPS, batch=BATCH),
     },
     shared={"probe_tasks": 4, "hidden_tasks": 20, "hidden_samples": 8, "gate": None, "is_adaptive": False},
