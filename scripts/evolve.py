@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 
+from sparring.envs import Void
 from sparring.selfplay.evolve import GenerationReport
 from sparring.selfplay.evolve_run import EvolveRun, EvolveSettings
 from sparring.selfplay.flags import read_flags
@@ -50,7 +51,7 @@ def run(settings: EvolveSettings, console: Console) -> dict[str, Any]:
         if not whole.reports:
             raise
         console.print("interrupted; saving what has been learned")
-    except (ValueError, FloatingPointError):
+    except (ValueError, FloatingPointError, Void):
         if len(whole.reports) < 2:
             raise
         whole.close(finished=False)
@@ -95,7 +96,7 @@ def main() -> int:
     disable_progress_bar()
     try:
         summary = run(read_settings(sys.argv[1:]), console)
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError, Void) as error:
         print(f"evolve.py: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

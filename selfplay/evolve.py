@@ -19,7 +19,7 @@ from sparring.agents import LanguageModelAgent, mix, uniform
 
 from .answering import Desk
 from .archive import Archive
-from .evolve_guard import UPDATE, Candidate, judge, measured, shorten
+from .evolve_guard import UPDATE, Candidate, judge, measured, shorten, went_back
 from .funnel import Funnel
 from .gate import Admission, Gate
 from .guard import Guard, Verdict
@@ -191,9 +191,8 @@ class Snapshot:
         self._learner.lr, self._learner.factor = lr, factor
 
 
-def _train(method: Method, here: Round, start: Snapshot, probed: Callable[[], Scores]) -> Candidate:
+def _train(candidate: Candidate, method: Method, here: Round, start: Snapshot, probed: Callable[[], Scores]) -> None:
     """Let a method make a candidate of the policy, and probe it."""
-    candidate = Candidate(Experience(()))
     try:
         candidate.found = found = method.gather(here)
         if found.restart:
@@ -202,7 +201,6 @@ def _train(method: Method, here: Round, start: Snapshot, probed: Callable[[], Sc
         candidate.scores = probed()
     except FloatingPointError as error:
         candidate.error = error
-    return candidate
 
 
 def evolve(
@@ -292,18 +290,16 @@ def evolve(
         )
         # What is remembered from questions before depends on which were asked; a resumed run lacks it.
         learner.flush()
-        before, kept = probed(generation), Snapshot(learner)
+        before, kept, candidate = probed(generation), Snapshot(learner), Candidate(Experience(()))
         try:
-            candidate = _train(method, here, start, partial(probed, generation))
+            _train(candidate, method, here, start, partial(probed, generation))
             admission, verdict = judge(candidate, before, generation, guard, gate, hidden)
             is_broken = verdict is not None and verdict.action in (Action.ROLLBACK, Action.STOP)
-            if admission.accepted:
-                candidate.found.admit()
-            else:
+            if not admission.accepted:
                 kept.restore()
                 candidate.found.undo()
             if guard is not None and verdict is not None and verdict.action is Action.ROLLBACK:
-                guard.rolled_back()
+                went_back(guard, candidate)
                 shorten(learner, guard.step_factor)
             after = before if candidate.scores is None else candidate.scores
             scores = after if admission.accepted else before
@@ -315,9 +311,12 @@ def evolve(
             now = Progress(generation, dict(weights), dict(best))
             tested = hidden() if candidate.hidden is None else candidate.hidden
             report = _report(now, method.name, admission, before, after, tested, candidate.found, verdict)
+            if admission.accepted:
+                candidate.found.admit()
         except BaseException:
             # Ctrl-C, say: what nobody has judged must not be what is saved.
             kept.restore()
+            candidate.found.undo()
             raise
         yield report
         if report.stopped:

@@ -55,12 +55,15 @@ def check(settings: EvolveSettings) -> None:
         raise ValueError("lora is for a loaded model, and the tiny one is trained as a whole: leave it out")
     if s.patience is not None and s.gate_margin is None and s.guard == "none":
         raise ValueError("patience counts rollbacks, and there is neither gate nor guard: leave it out")
-    trains = "self-training" in weights_of_methods(s)
+    used = _used(s)
+    trains = "self-training" in used
     if s.learn == "prefer" and not trains:
         raise ValueError("learn='prefer' is of the method self-training: add that, or leave it out")
+    if not s.accumulates and s.learn != "imitate":
+        raise ValueError(f"accumulates is of what is imitated, and learn is {s.learn!r}: leave it out")
     if s.preset is not None:
         _check_preset(s, s.preset, trains=trains)
-    check_opposite(s, plays="self-play" in weights_of_methods(s))
+    check_opposite(s, plays="self-play" in used)
     if s.kl and not _has_gradients(s):
         raise ValueError(
             f"kl is of policy gradients, and no method here takes them: add --learn reinforce, a --rule of "
@@ -68,9 +71,14 @@ def check(settings: EvolveSettings) -> None:
         )
 
 
+def _used(settings: EvolveSettings) -> set[str]:
+    """Return the methods that have a weight."""
+    return {name for name, weight in weights_of_methods(settings).items() if weight}
+
+
 def _has_gradients(settings: EvolveSettings) -> bool:
     """Whether any method learns by policy gradients, which a KL can hold."""
-    used = {name for name, weight in weights_of_methods(settings).items() if weight}
+    used = _used(settings)
     learn = settings.learn if settings.preset is None else PRESETS[settings.preset].get("learn", settings.learn)
     return (
         "self-improving" in used

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from .evolve import Experience
 
 GUARDS = ("default", "warn", "none")
+FEW_WRONG = 0.05
+"""Share of wrong answers below which how they are spread says nothing."""
+SAID = ("valid", "wrong_spread")
+"""What is of the policy before the updates, so that to roll those back mends nothing."""
 UPDATE = "update/"
 """What the names of what the updates report begin with, among the metrics of a generation."""
 
@@ -68,7 +72,14 @@ def loop_guard(kind: str = "default", words: Iterable[str] = ()) -> Guard | None
             raise ValueError("guard_rules does nothing without a guard: set that, or leave it out")
         return None
     rules = only_warning(LOOP_RULES) if kind == "warn" else LOOP_RULES
-    return Guard(changed_rules(words, rules), turn="generation")
+    changed = changed_rules(words, rules)
+    for rule in changed:
+        if rule.metric in SAID and rule.action is not Action.WARN:
+            raise ValueError(
+                f"guard_rules: {rule.name} is of the policy before the updates, so that a {rule.action} mends nothing; "
+                "let it warn"
+            )
+    return Guard(changed, turn="generation")
 
 
 def measured(scores: Scores) -> dict[str, float]:
@@ -97,7 +108,7 @@ def _said(metrics: Mapping[str, float]) -> dict[str, float]:
     """
     found = {"valid": metrics["valid"]} if "valid" in metrics else {}
     wrong = 1 - metrics.get("train_accuracy", 1.0)
-    if "distinct_answers" in metrics and wrong > 0:
+    if "distinct_answers" in metrics and wrong > FEW_WRONG:
         found["wrong_spread"] = (metrics["distinct_answers"] - 1) / wrong
     return found
 
@@ -146,7 +157,20 @@ def judge(
         guard.trust()
     elif guard is not None:
         guard.gone_back()
+        _keep_said(guard, candidate)
     return admission, verdict
+
+
+def went_back(guard: Guard, candidate: Candidate) -> None:
+    """Tell a guard that its caller has gone back from a candidate, as its verdict asked for."""
+    guard.rolled_back()
+    _keep_said(guard, candidate)
+
+
+def _keep_said(guard: Guard, candidate: Candidate) -> None:
+    """Let a guard that has gone back remember what was said before the updates: the policy that stays said it."""
+    if said := _said(candidate.found.metrics):
+        guard.begin(said)
 
 
 def _test(

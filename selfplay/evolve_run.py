@@ -263,11 +263,29 @@ class EvolveRun:
 
     def evolve(self) -> Iterator[GenerationReport]:
         """Run the loop; yields each generation once it is written down. What was stopped or ended does not go on."""
-        s = self.settings
         if self.stopped or self.ended:
             return
         self.start, seen = self.start or Snapshot(self.learner), len(self.archive)
-        for report in evolve(
+        try:
+            for report in self._turns():
+                if not report.admission.accepted:
+                    self.archive.roll_back(seen)
+                seen = len(self.archive)
+                self.reports.append(report.as_dict())
+                self.stopped = report.stopped
+                self._save(report)
+                yield report
+                if self.ended:
+                    self.say(f"the run ends here: {self.ended}")
+                    return
+        except BaseException:
+            # Ctrl-C, say: what was kept in a generation that nobody has judged.
+            self.archive.roll_back(seen)
+            raise
+
+    def _turns(self) -> Iterator[GenerationReport]:
+        s = self.settings
+        return evolve(
             self.agent,
             self.learner,
             self.methods,
@@ -285,17 +303,7 @@ class EvolveRun:
             seed=s.seed,
             progress=self.progress,
             start=self.start,
-        ):
-            if not report.admission.accepted:
-                self.archive.roll_back(seen)
-            seen = len(self.archive)
-            self.reports.append(report.as_dict())
-            self.stopped = report.stopped
-            self._save(report)
-            yield report
-            if self.ended:
-                self.say(f"the run ends here: {self.ended}")
-                return
+        )
 
     @property
     def ended(self) -> str:

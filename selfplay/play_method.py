@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sparring.agents import Agent, LanguageModelAgent, RandomAgent, Reply
-from sparring.envs import Game
+from sparring.envs import Game, Void
 
 from .advantage import RoleBaseline
 from .episode import Episode, counted
@@ -22,7 +22,7 @@ from .evolve import Experience, Round
 from .learner import Learner, Report
 from .pairs import demonstrations
 from .play import play
-from .pool import OpponentPool
+from .pool import BY_RESULTS, OpponentPool
 from .reading import Tally
 from .rules import Rule
 from .skills import Skill
@@ -58,7 +58,7 @@ class SelfPlay:
             modules["solutions"] = "it plays, against others too"
         if self.feedback:
             modules["feedback"] = self.feedback
-        if self.pool is not None and self.pool.weights.get("snapshots"):
+        if self.pool is not None and self.pool.weights.get("snapshots") and self.pool.draw_by in BY_RESULTS:
             modules["objective"] = "its results against its earlier selves say whom it meets"
         self.modules: Mapping[str, str] = modules
         self._rule: Rule | None = None
@@ -101,12 +101,16 @@ class SelfPlay:
         episodes = counted(found)
         experience.funnel.came += len(found)
         experience.funnel.drop("it is void", len(found) - len(episodes))
+        if not episodes:
+            raise Void(f"all {len(found)} games of an update are void, the first because {found[0].why}")
         _tell(told, episodes)
         experience.metrics |= told.result()
         _count(experience.metrics, episodes)
         if self.pool is not None:
             self.pool.record(episodes)
             self.pool.forget_games()
+        elif isinstance(self.opponent, LanguageModelAgent):
+            self.opponent.forget_games()
         return self._rule.learn(episodes)
 
     def _play(self, round: Round, number: int) -> Iterator[Episode]:

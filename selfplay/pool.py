@@ -40,6 +40,8 @@ DRAWS: dict[str, Callable[[Floats, Weighting], Floats]] = {
     "worst": lambda p_N, _: p_N == p_N.min(),
 }
 """The weight of each snapshot, the oldest first."""
+BY_RESULTS = ("pfsp", "worst")
+"""Those that look at results."""
 
 
 class Snapshots(Protocol):

@@ -444,6 +444,15 @@ def test_a_hub_models_recipe_runs_with_a_model_of_its_shape(recipe: Path, tmp_pa
         ({"preset": "ttrl", "restart": True}, "leave restart out"),
         ({"learn": "prefer"}, "take keep='majority', not 'verifier'"),
         ({"learn": "prefer", "method": ["self-instruct"]}, "learn='prefer' is of the method self-training"),
+        (
+            {"method": ["self-play=0", "self-training"], "opponent": "random"},
+            "opponent is of the method self-play: add that",
+        ),
+        (
+            {"method": ["self-instruct", "self-training=0"], "learn": "prefer"},
+            "learn='prefer' is of the method self-training",
+        ),
+        ({"accumulates": False, "learn": "reinforce"}, "accumulates is of what is imitated, and learn is 'reinforce'"),
         ({"kl": 0.1}, "kl is of policy gradients, and no method here takes them: add --learn reinforce"),
         ({"kl": 0.1, "method": ["critic"], "rule": "dpo"}, "kl is of policy gradients, and no method here"),
         ({"kl": 0.1, "preset": "scpo"}, "kl is of policy gradients, and no method here"),

@@ -142,6 +142,7 @@ def test_hostile_texts_are_no_tasks_and_wrong_and_touch_nothing(family):
     assert all(scores == [0.0, 0.0] for scores in rewards)
     assert seen == []
     # Each text is read twice, in a game and as it is; the game draws a task of its own, whose program runs a little.
+    assert (steps > 0) is (family in ("deduction", "abduction", "induction"))
     assert steps <= 4 * programs.MOST_STEPS
     # Texts have up to a million characters, and are copied a few times to be read; not what they would grow to.
     assert memory < 16_000_000

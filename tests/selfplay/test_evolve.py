@@ -31,7 +31,7 @@ from sparring.selfplay.assessment import assess, calibration, discernment, quest
 from sparring.selfplay.autonomy import MODULES, autonomy
 from sparring.selfplay.ensemble import Ensemble
 from sparring.selfplay.evolve import Experience, GenerationReport, Round, Snapshot, draw_method, evolve, step
-from sparring.selfplay.evolve_guard import LOOP_RULES, loop_guard, shorten, signs
+from sparring.selfplay.evolve_guard import LOOP_RULES, Candidate, judge, loop_guard, shorten, signs, went_back
 from sparring.selfplay.funnel import Filter, Funnel, at_most, each, refine, unique
 from sparring.selfplay.gate import Gate
 from sparring.selfplay.guard import Guard
@@ -635,6 +635,38 @@ def test_fewer_valid_proposals_and_one_answer_to_all_are_warned_of(found: dict[s
     verdict = guard.check(2, signs(found, scores(a=0.2)))
     assert [name for name in LOOP_RULES if f"by the rule {name}" in verdict.message] == rules
     assert verdict.action == ("warn" if rules else "go on")
+
+
+def test_few_wrong_answers_say_nothing_of_how_they_are_spread() -> None:
+    assert "wrong_spread" in signs({"distinct_answers": 1.0, "train_accuracy": 0.94}, scores(a=0.2))
+    assert "wrong_spread" not in signs({"distinct_answers": 1.0, "train_accuracy": 0.96}, scores(a=0.2))
+
+
+@pytest.mark.parametrize("turned_away_by", ["gate", "guard"])
+def test_what_a_policy_proposed_is_remembered_though_it_stays(turned_away_by: str) -> None:
+    """A run that is only rolled back would never be warned: each generation seemed the first."""
+    guard = loop_guard()
+    assert guard is not None
+    guard.begin({"strength": 0.9})
+
+    def turn(generation: int, valid: float, gate: Gate | None, after: float) -> Any:
+        candidate = Candidate(Experience((), metrics={"valid": valid}), scores(a=after))
+        return judge(candidate, scores(a=0.9), generation, guard, gate, lambda: scores(a=0.9))
+
+    if turned_away_by == "gate":
+        admission, _ = turn(1, 0.8, Gate(gain=9.0), 0.9)
+    else:
+        admission, verdict = turn(1, 0.8, None, 0.1)
+        assert verdict.action == "rollback"
+        went_back(guard, Candidate(Experience((), metrics={"valid": 0.8})))
+    assert not admission.accepted
+    _, verdict = turn(2, 0.3, None, 0.9)
+    assert "by the rule valid_low" in verdict.message
+
+
+def test_a_rollback_is_refused_where_it_mends_nothing() -> None:
+    with pytest.raises(ValueError, match="valid_low is of the policy before the updates, so that a stop mends nothing"):
+        loop_guard(words=["valid_low=stop"])
 
 
 def test_the_rules_of_the_loop_change_by_the_same_words_as_those_of_training() -> None:

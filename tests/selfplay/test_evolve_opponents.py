@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from sparring.agents import LanguageModelAgent, RandomAgent, tiny_agent
-from sparring.envs import make
+from sparring.envs import Ending, Void, make
 from sparring.envs.contest import Contest
-from sparring.selfplay import Learner, make_rule
+from sparring.selfplay import Learner, make_rule, play_method
 from sparring.selfplay.advantage import RoleBaseline
 from sparring.selfplay.autonomy import autonomy
+from sparring.selfplay.episode import Episode
 from sparring.selfplay.evolve import GenerationReport, evolve
 from sparring.selfplay.evolve_run import EvolveRun, EvolveSettings
 from sparring.selfplay.gate import Gate
+from sparring.selfplay.play import play
 from sparring.selfplay.play_method import SelfPlay
 from sparring.selfplay.pool import OpponentPool
 from sparring.selfplay.skills import Curriculum, read_skill
@@ -108,6 +110,7 @@ def test_results_say_who_is_met_next_and_the_report_says_who_was() -> None:
     recorded = {name: pool.payoffs.record(agent.name, name).games for name in pool.names}
     assert recorded["generation-3"] == 0
     for name in ("generation-1", "generation-2"):
+        assert (f"score/{name}" in last.metrics) is (f"games/{name}" in last.metrics)
         assert 0 <= last.metrics.get(f"score/{name}", 0.5) <= 1
     for _ in range(500):
         pool.payoffs.add(agent.name, "generation-1", 1.0)
@@ -213,3 +216,47 @@ def test_opponents_that_cannot_be_are_refused_before_there_is_a_folder(
     with pytest.raises(ValueError, match=message):
         EvolveRun(replace(SHORT, **changes, out=str(tmp_path / "run")), say=lambda text: None)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_generation_of_void_games_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It seemed to have learned from nothing, was let in, and so to the end."""
+
+    def down(*given: Any, **settings: Any) -> list[Episode]:
+        return [replace(e, ending=Ending.VOID, why="the server is down") for e in play(*given, **settings)]
+
+    monkeypatch.setattr(play_method, "play", down)
+    agent = player()
+    method = playing(agent, RandomAgent())
+    loop = evolve(agent, Learner(agent), method, CURRICULUM, generations=1, probe_tasks=2, hidden_tasks=2)
+    next(loop)
+    with pytest.raises(Void, match="all 32 games of an update are void, the first because the server is down"):
+        next(loop)
+
+
+def test_an_interrupt_leaves_opponents_and_rewards_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = player()
+    pool = pool_of(agent, fixed=[RandomAgent()], weights=EVEN | {"fixed": 0.5})
+    method = playing(agent, pool)
+    turns(agent, method, [None])
+    before = method.state_dict()
+    made = make_rule("ppo", Learner(agent), game=GAME)
+    learned: list[int] = []
+
+    def learn(episodes: Any) -> Any:
+        learned.append(len(episodes))
+        if len(learned) > 1:
+            raise KeyboardInterrupt
+        return made.learn(episodes)
+
+    method._rule = replace(made, learn=learn)
+    with pytest.raises(KeyboardInterrupt):
+        turns(agent, method, [None])
+    after = method.state_dict()
+    assert after.pop("played") > before.pop("played")
+    assert after == before
+
+
+@pytest.mark.parametrize(("draw", "sets"), [("pfsp", True), ("worst", True), ("uniform", False), ("latest", False)])
+def test_results_set_the_objective_only_where_opponents_are_drawn_by_them(draw: str, sets: bool) -> None:
+    agent = player()
+    assert ("objective" in playing(agent, pool_of(agent, draw=draw)).modules) is sets
