@@ -287,7 +287,9 @@ def test_what_ends_a_run_leaves_the_last_policy_that_was_let_in(
 
     monkeypatch.setattr(SelfTraining, "gather", ended)
     out = tmp_path / "run"
-    monkeypatch.setattr(sys, "argv", ["evolve.py", *GIVEN, "--gate_margin", "none", "--out", str(out)])
+    monkeypatch.setattr(
+        sys, "argv", ["evolve.py", *GIVEN, "--keep", "none", "--gate_margin", "none", "--out", str(out)]
+    )
     assert script.main() == code
     assert ("nothing is left to vote on" in capsys.readouterr().err) == (code == 2)
     summary = json.loads((out / "summary.json").read_text())
@@ -296,6 +298,8 @@ def test_what_ends_a_run_leaves_the_last_policy_that_was_let_in(
     good, first = (newest(out).tensors(part) for part in ("model", "start-model"))
     assert all(tensor.equal(saved[name]) for name, tensor in good.items())
     assert not all(tensor.equal(saved[name]) for name, tensor in first.items())
+    marks = {(sample.generation, sample.accepted) for sample in Archive(out / "archive.jsonl").samples}
+    assert marks == {(0, True), (1, True), (2, False)}
 
 
 def test_an_archive_that_has_lost_something_is_refused_with_the_remedy(tmp_path: Path) -> None:
