@@ -1,8 +1,8 @@
 """Can a policy tell its right answers from its wrong ones? What it says of itself, against the verifier.
 
 Chosen: one question, "is it right?", whose yes has a probability; AUROC and calibration error over labelled answers;
-and a refusal to pay by a self-assessment that is not better than chance; a second try after the policy's own verdict.
-Left out: scales of five points, and critiques in words.
+and a refusal to pay by a self-assessment that is not better than chance; a second try after the policy's own verdict,
+and after what it says is wrong, where that is asked for. Left out: scales of five points.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sparring.envs.tasks import quoted
 from .answering import Answer, Desk
 
 YES, NO = "yes", "no"
+CRITIQUE = "What is good or wrong in it?"
 BINS = 10
 FEWEST = 8
 """Tasks with right and wrong answers below which nothing is said of how well these are told apart."""
@@ -76,27 +77,35 @@ def verdicts(agent: LanguageModelAgent, desk: Desk, answers: Sequence[Answer]) -
     return found
 
 
-def revise(agent: LanguageModelAgent, desk: Desk, answers: Sequence[Answer], *, seed: int) -> list[Answer]:
-    """Return a second try at each task by a policy that is shown its own answer and what it says of it."""
+def revise(
+    agent: LanguageModelAgent, desk: Desk, answers: Sequence[Answer], *, seed: int, in_words: bool = False
+) -> list[Answer]:
+    """Return a second try at each task by a policy that is shown its own answer and what it says of it.
+
+    That is a verdict, and with `in_words` a critique as well, which it writes freely (Madaan et al. 2023, arXiv
+    2303.17651).
+    """
     own = assess(agent, desk, answers)
+    said = [judged(desk, answer, yes) for answer, yes in zip(answers, own, strict=True)]
+    if in_words:
+        critiques = _replies(agent, desk, [f"{text}\n{CRITIQUE}" for text in said], seed=mix(seed, 1))
+        said = [f"{text}\n{CRITIQUE} {quoted(reply.text)}" for text, reply in zip(said, critiques, strict=True)]
+    replies = _replies(agent, desk, [f"{text}\nYour last answer:" for text in said], seed=seed)
+    return [desk.read(answer.task, reply) for answer, reply in zip(answers, replies, strict=True)]
+
+
+def _replies(agent: LanguageModelAgent, desk: Desk, texts: Sequence[str], *, seed: int) -> list[Reply]:
     prompts = [
-        Prompt(
-            messages=(Message("user", second(desk, answer, yes)),),
-            game=desk.game,
-            seat=0,
-            legal=None,
-            slot=(number, 0),
-            noise=mix(seed, number),
-        )
-        for number, (answer, yes) in enumerate(zip(answers, own, strict=True))
+        Prompt(messages=(Message("user", text),), game=desk.game, seat=0, legal=None, slot=(n, 0), noise=mix(seed, n))
+        for n, text in enumerate(texts)
     ]
-    return [desk.read(a.task, reply) for a, reply in zip(answers, agent.reply(prompts), strict=True)]
+    return agent.reply(prompts)
 
 
-def second(desk: Desk, answer: Answer, yes: float) -> str:
-    """Return the prompt of a second try; `yes` is how sure the policy is that the first was right."""
+def judged(desk: Desk, answer: Answer, yes: float) -> str:
+    """Return a task, an answer and the policy's verdict; `yes` is how sure it is that the answer is right."""
     word = YES if yes >= 0.5 else NO
-    return f"{desk.prompt(answer.task)}\n\nAn answer: {quoted(answer.text)}\nIs it right? [{word}]\nYour last answer:"
+    return f"{desk.prompt(answer.task)}\n\nAn answer: {quoted(answer.text)}\nIs it right? [{word}]"
 
 
 def calibration(assessed: Sequence[float], right: Sequence[bool]) -> Calibration:

@@ -107,7 +107,13 @@ def make_methods(
             batch=s.batch,
         ),
         "self-improving": lambda: SelfImproving(
-            prompts=s.prompts, samples=s.samples, updates=s.updates, assess=s.assess, revise=s.revise, kl=s.kl
+            prompts=s.prompts,
+            samples=s.samples,
+            updates=s.updates,
+            assess=s.assess,
+            revise=s.revise,
+            critique=s.critique,
+            kl=s.kl,
         ),
         "self-play": lambda: _against(s, make(s.game), player),
         "critic": lambda: _playing(s, make_critics(s, curriculum), "critic", feedback=CRITICISM),

@@ -100,6 +100,7 @@ class EvolveSettings:
     updates: int = setting(4, "of self-improving, self-play and critic: updates a generation")
     assess: str = setting("none", "of self-improving: none, log (measures only), train or reward")
     revise: str = setting("none", "of self-improving: none, log (measures only) or train: second tries")
+    critique: bool = setting(False, "of self-improving: it says in words what is good or wrong before a second try")
     novelty: float = setting(0.7, "of self-instruct: most ROUGE-L to any task of the pool")
     band_low: float = setting(0.25, "of self-instruct: least share of right answers")
     band_high: float = setting(0.75, "of self-instruct: greatest share of right answers")

@@ -48,6 +48,8 @@ class SelfImproving:
     """Whether each answer is followed by a second one that sees the first and the policy's verdict on it: "none";
     "log" measures what that gains, and changes nothing; "train" learns from it too, each second answer against the
     others to its task."""
+    critique: bool = False
+    """Whether the policy also writes what is good or wrong in its first answer, which the second one sees."""
     kl: float = 0.0
     """Weight of the KL to the learner's reference, in rewards a nat; the learner must have one then."""
     name: str = "self-improving"
@@ -58,6 +60,8 @@ class SelfImproving:
             raise ValueError(f"unknown assess {self.assess!r}.{near(self.assess, ASSESS)}")
         if self.revise not in REVISE:
             raise ValueError(f"unknown revise {self.revise!r}.{near(self.revise, REVISE)}")
+        if self.critique and self.revise == "none":
+            raise ValueError("critique is of second tries: set revise to log or train, or leave it out")
         for name in ("prompts", "updates"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
@@ -100,9 +104,10 @@ class SelfImproving:
         """Return what the policy says of its answers, and its second tries; nothing where nobody will look at it."""
         is_assessed = self.assess == "reward" or (n == 0 and self.assess != "none")
         is_revised = self.revise == "train" or (n == 0 and self.revise != "none")
+        told: dict[str, Any] = {"seed": round.seed + n + 53, "in_words": self.critique}
         return (
             assess(round.agent, round.desk, answers) if is_assessed else [],
-            revise(round.agent, round.desk, answers, seed=round.seed + n + 53) if is_revised else [],
+            revise(round.agent, round.desk, answers, **told) if is_revised else [],
         )
 
     def _measured(self, answers: Sequence[Answer], own: Sequence[float], again: Sequence[Answer]) -> dict[str, float]:

@@ -27,7 +27,7 @@ from sparring.selfplay import evolve as loop
 from sparring.selfplay.advantage import RoleBaseline
 from sparring.selfplay.answering import Answer, Desk, majority, pass_at, voting_gain
 from sparring.selfplay.archive import Archive, kept_of
-from sparring.selfplay.assessment import assess, calibration, discernment, question, revise, second, verdicts
+from sparring.selfplay.assessment import CRITIQUE, assess, calibration, discernment, judged, question, revise, verdicts
 from sparring.selfplay.autonomy import MODULES, autonomy
 from sparring.selfplay.ensemble import Ensemble
 from sparring.selfplay.evolve import Experience, GenerationReport, Round, Snapshot, draw_method, evolve, step
@@ -1367,11 +1367,40 @@ def test_an_ensemble_keeps_what_its_members_say_too(desk: Desk, curriculum: Curr
     assert {sample.why for sample in archive.samples} <= {"ensemble 1 of 1", "ensemble 2 of 2", "it is labelled"}
 
 
+def test_a_critique_in_words_is_seen_by_the_second_try(
+    desk: Desk, curriculum: Curriculum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = tiny(desk)
+    answers = [a for g in desk.ask(agent, curriculum.draw(COPY, 3, stream=TRAIN)) for a in g]
+    asked: list[list[str]] = []
+
+    def reply(prompts: Sequence[Prompt]) -> list[Reply]:
+        asked.append([prompt.messages[0].content for prompt in prompts])
+        texts = [f"remark {n}" if len(asked) == 1 else "[Answer: a b]" for n in range(len(prompts))]
+        return [Reply(text=text) for text in texts]
+
+    monkeypatch.setattr(agent, "reply", reply)
+    again = revise(agent, desk, answers, seed=1, in_words=True)
+    critiques, seconds = asked
+    for n, (answer, critique, text) in enumerate(zip(answers, critiques, seconds, strict=True)):
+        assert answer.task.prompt.splitlines()[0] in critique
+        assert critique.endswith(CRITIQUE)
+        assert text.startswith(critique)
+        assert f"remark {n}" in text.removeprefix(critique)
+    assert len(again) == 3
+    with pytest.raises(ValueError, match="critique is of second tries"):
+        SelfImproving(critique=True)
+    method = SelfImproving(prompts=4, samples=2, updates=1, revise="train", critique=True)
+    agent = tiny(desk)
+    report = list(evolve(agent, Learner(agent), method, curriculum, generations=1, probe_tasks=2))[1]
+    assert "revision_gain" in report.metrics
+
+
 def test_a_second_try_is_measured_and_learned_from(desk: Desk, curriculum: Curriculum) -> None:
     agent = tiny(desk)
     answers = [a for g in desk.ask(agent, curriculum.draw(COPY, 3, stream=TRAIN), samples=2) for a in g]
-    assert "Is it right? [yes]" in second(desk, answers[0], 0.5)
-    assert "Is it right? [no]" in second(desk, answers[0], 0.4)
+    assert judged(desk, answers[0], 0.5).endswith("Is it right? [yes]")
+    assert judged(desk, answers[0], 0.4).endswith("Is it right? [no]")
     again = revise(agent, desk, answers, seed=1)
     assert [a.task for a in again] == [a.task for a in answers]
     assert [a.text for a in again] == [a.text for a in revise(agent, desk, answers, seed=1)]
