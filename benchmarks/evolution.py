@@ -116,6 +116,8 @@ def report(records: Sequence[Record]) -> str:
         "Made by `python benchmarks/evolution.py`. Accuracy on a hidden test of fresh tasks, at the last generation;",
         "mean over seeds and its 95 % interval (Student's t). Differences are of runs of one seed, which begin alike.",
         "Seconds are CPU seconds of one core a run, tests included; a start that arms share counts in one of them.",
+        "A run that is here is not made again when code changes: all but the trials of lengths and of four words, and",
+        "the arm that says so, are of code before answers that were kept once were no longer kept again.",
     ]
     for name, trial in TRIALS.items():
         arms = by_arm(records, name)

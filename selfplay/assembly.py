@@ -246,17 +246,20 @@ def _tokens(item: Pair | Labelled | Weighted) -> int:
     return sum(len(reply.prompt_ids) + len(reply.ids) for reply in replies)
 
 
-def make_opponent(settings: Settings, player: LanguageModelAgent) -> Agent | OpponentPool | None:
-    """Return who sits opposite; None is the policy itself."""
+def make_opponent(
+    settings: Settings, player: LanguageModelAgent, fixed: Callable[[str], Agent] | None = None
+) -> Agent | OpponentPool | None:
+    """Return who sits opposite; None is the policy itself. `fixed` makes a fixed player, if not as `settings` say."""
+    make_fixed = fixed or (lambda name: _make_fixed(name, settings))
     if settings.opponent == "self":
         return None
     if settings.opponent != "pool":
-        return _make_fixed(settings.opponent, settings)
+        return make_fixed(settings.opponent)
     return OpponentPool(
         player,
         AdapterSnapshots(player) if player.adapters else CopySnapshots(player),
         weights={name: weight or 0.0 for name, weight in read_numbers(settings.pool_mix, "pool_mix").items()},
-        fixed=[_make_fixed(name, settings) for name in settings.pool_fixed],
+        fixed=[make_fixed(name) for name in settings.pool_fixed],
         draw=settings.pool_draw,
         weighting=settings.pool_weighting,
         size=settings.pool_size,

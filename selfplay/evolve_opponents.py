@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 from sparring.agents import Agent, LanguageModelAgent, make_agent, settings_of
 from sparring.envs import Game, near
 
-from .assembly import check_opponents
+from .assembly import check_opponents, make_opponent
 from .pool import DRAWS, WEIGHTINGS, OpponentPool
-from .settings import Settings, read_numbers
+from .settings import Settings
 from .settings_checks import NEEDS, check_pool
-from .snapshots import AdapterSnapshots, CopySnapshots
 
 if TYPE_CHECKING:
     from .evolve_run import EvolveSettings
@@ -56,23 +55,8 @@ def check_opposite(settings: EvolveSettings, *, plays: bool) -> None:
 
 def make_opposite(settings: EvolveSettings, player: LanguageModelAgent, game: Game[Any]) -> Agent | OpponentPool | None:
     """Return who sits opposite; None is the policy itself. Raises ValueError for a player that cannot play the game."""
-    s = settings
-    if s.opponent == "self":
-        return None
-    opposite: Agent | OpponentPool
-    if s.opponent == "pool":
-        opposite = OpponentPool(
-            player,
-            AdapterSnapshots(player) if player.adapters else CopySnapshots(player),
-            weights={name: weight or 0.0 for name, weight in read_numbers(s.pool_mix, "pool_mix").items()},
-            fixed=[_fixed(name, s) for name in s.pool_fixed],
-            draw=s.pool_draw,
-            weighting=s.pool_weighting,
-            size=s.pool_size,
-            seed=s.seed,
-        )
-    else:
-        opposite = _fixed(s.opponent, s)
+    # They are the same settings, of which alone it looks at any but for how models are loaded.
+    opposite = make_opponent(cast(Settings, settings), player, lambda name: _fixed(name, settings))
     check_opponents(game, opposite, ())
     return opposite
 
